@@ -1,0 +1,72 @@
+"""cellvjepa: V-JEPA video encoders for live-cell microscopy, trained on a lab's own archive.
+
+The public names are imported from their rooms when they are first used, so that ``import cellvjepa`` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from cellvjepa.cells.table import Cells, read_cells
+    from cellvjepa.cells.windows import Windows, grid_windows, track_windows
+    from cellvjepa.config import Config, load_config, save_config
+    from cellvjepa.embedding.embed import embed_windows, encode_tokens, pool
+    from cellvjepa.embedding.project import project
+    from cellvjepa.embedding.store import Embeddings, open_store
+    from cellvjepa.errors import Cancelled, UserError
+    from cellvjepa.model.weights import load_encoder
+    from cellvjepa.movies.clips import Clip, ClipShape, read_clip
+    from cellvjepa.movies.levels import measure_levels, with_levels
+    from cellvjepa.movies.movie import Movie
+    from cellvjepa.movies.readers import Archive, open_archive, open_movie
+    from cellvjepa.movies.survey import survey
+    from cellvjepa.shipped import sample_data_folder
+    from cellvjepa.training.pretrain import pretrain
+
+_ROOM_OF = {
+    "Archive": "movies.readers",
+    "Cancelled": "errors",
+    "Cells": "cells.table",
+    "Clip": "movies.clips",
+    "ClipShape": "movies.clips",
+    "Config": "config",
+    "Embeddings": "embedding.store",
+    "Movie": "movies.movie",
+    "UserError": "errors",
+    "Windows": "cells.windows",
+    "embed_windows": "embedding.embed",
+    "encode_tokens": "embedding.embed",
+    "grid_windows": "cells.windows",
+    "load_config": "config",
+    "load_encoder": "model.weights",
+    "measure_levels": "movies.levels",
+    "open_archive": "movies.readers",
+    "open_movie": "movies.readers",
+    "open_store": "embedding.store",
+    "pool": "embedding.embed",
+    "pretrain": "training.pretrain",
+    "project": "embedding.project",
+    "read_cells": "cells.table",
+    "read_clip": "movies.clips",
+    "sample_data_folder": "shipped",
+    "save_config": "config",
+    "survey": "movies.survey",
+    "track_windows": "cells.windows",
+    "with_levels": "movies.levels",
+}
+
+__all__ = ["__version__", *sorted(_ROOM_OF)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    if name in _ROOM_OF:
+        return getattr(importlib.import_module(f"cellvjepa.{_ROOM_OF[name]}"), name)
+    raise AttributeError(f"module 'cellvjepa' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Pretraining: the loop, its objective, schedules, monitors and checkpoints."""

@@ -1,0 +1,67 @@
+"""metrics.jsonl: one object per logged step, also after a resume."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TypedDict
+
+from cellvjepa.errors import UserError
+from cellvjepa.writing import atomic_path, readable_write_errors
+
+
+class MetricsRow(TypedDict):
+    """One line: the state after ``step`` optimiser steps, losses on the batch that comes next.
+
+    ``loss_ratio`` is to the trivial predictor, ``target_std`` the spread of targets before their layer norm, ``data_wait``
+    the share of time spent waiting for data, ``seconds`` the time since this process began to train.
+    """
+
+    step: int
+    loss: float
+    loss_ratio: float
+    variance_covariance: float
+    target_std: float
+    rankme: float
+    rankme_tokens: float
+    cosine: float
+    learning_rate: float
+    momentum: float
+    grad_norm: float | None
+    clips_per_s: float | None
+    data_wait: float
+    seconds: float
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[MetricsRow]:
+    """Read the metrics of a run; a last line cut off by a crash is left out.
+
+    Raises
+    ------
+    UserError
+        If the file is missing.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError("there are no metrics here", "give the folder of a run made by 'cellvjepa pretrain'", file)
+    rows: list[MetricsRow] = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def append_metrics(path: Path, row: MetricsRow) -> None:
+    """Add one line and bring it to disk."""
+    with readable_write_errors(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def truncate_metrics(path: Path, step: int) -> None:
+    """Drop the lines from ``step`` on: a run resumed there writes them again."""
+    rows = [row for row in read_metrics(path) if row["step"] < step] if path.exists() else []
+    with atomic_path(path) as part:
+        part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,0 +1,81 @@
+"""Writing files so that nothing is ever half there: first beside the place, then moved into it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from cellvjepa.errors import UserError
+
+_REMEDIES = {
+    errno.ENOSPC: ("the disk is full", "free some space or choose another output folder"),
+    errno.EDQUOT: ("your disk quota is used up", "free some space or choose another output folder"),
+    errno.EROFS: ("the file system is read-only", "choose an output folder that you may write to"),
+    errno.EACCES: ("writing is not permitted", "choose an output folder that you may write to"),
+    errno.EPERM: ("writing is not permitted", "choose an output folder that you may write to"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another output folder"),
+}
+
+
+@contextlib.contextmanager
+def readable_write_errors(where: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn a full disk, a read-only folder and their kin into a :class:`UserError` that names ``where``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        what, remedy = _REMEDIES[error.errno]
+        raise UserError(what, remedy, error.filename or where) from error
+
+
+def writable_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder (and its parents) and prove that a file can be written there.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be made or written to.
+    """
+    folder = Path(path)
+    with readable_write_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise UserError("this is a file, not a folder", "choose another output folder", folder) from None
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    return folder
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write a file or folder to; it takes the place of ``path`` only on success.
+
+    Raises
+    ------
+    UserError
+        If the disk is full or the place cannot be written to; ``path`` is then as it was before.
+    """
+    final = Path(path)
+    with readable_write_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+        try:
+            part = scratch / final.name
+            yield part
+            _replace(part, final)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace(part: Path, final: Path) -> None:
+    if part.is_dir() and final.exists():
+        # A folder cannot be replaced in one step: the old one steps aside into the scratch folder first.
+        os.replace(final, part.with_name(f"{part.name}.old"))
+    os.replace(part, final)

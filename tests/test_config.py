@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from cellvjepa.config import BlockMaskConfig, Config, differences, load_config, save_config
+from cellvjepa.errors import UserError
+from cellvjepa.shipped import presets_folder
+
+
+def test_the_preset_tiny_is_the_default() -> None:
+    assert load_config("tiny") == Config() == load_config(None)
+
+
+@pytest.mark.parametrize("preset", sorted(p.stem for p in presets_folder().glob("*.yaml")))
+def test_presets_are_valid_and_survive_writing(preset: str, tmp_path: Path) -> None:
+    config = load_config(preset)
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_overrides_are_read_as_yaml() -> None:
+    config = load_config("tiny", ["training.steps=60", "training.learning_rate=3e-4", "model.tubelet=[2, 1, 16, 8]", "clip.z=middle"])
+    assert (config.training.steps, config.training.learning_rate, config.model.tubelet, config.clip.z) == (60, 3e-4, (2, 1, 16, 8), "middle")
+    assert differences(Config(), config)["training.steps"] == (Config().training.steps, 60)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("training.stepz=3", r"unknown key 'training\.stepz'\. known here: steps, batch_size"),
+        ("trainin.steps=3", r"unknown key 'trainin'\. known here: clip, masks, model"),
+        ("training.steps=-1", r"training\.steps = -1: Input should be greater than 0"),
+        ("training.steps=many", r"training\.steps = 'many': Input should be a valid integer"),
+        ("training.steps", r"--set: 'training\.steps' is not of the form section\.field=value"),
+        ("training.steps=[", r"--set: the value of .* is not valid YAML"),
+        ("clip.frames=15", r"clip\.frames \(15\) must be a multiple of the tubelet's 4 frames"),
+        ("clip.size_px=60", r"clip\.size_px \(60\) must be a multiple of the tubelet's 8"),
+        ("model.heads=5", r"dim \(128\) must be a multiple of its heads \(5\)"),
+        ("training.accumulation=5", r"accumulation \(5\) must divide batch_size \(32\)"),
+    ],
+)
+def test_a_wrong_setting_gets_one_readable_line(override: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        load_config(None, [override])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("training: [", "not valid YAML"), ("just words", "the file holds no sections"), ("training: {stepz: 1}", "unknown key 'training.stepz'")],
+)
+def test_a_wrong_file_is_named(text: str, sentence: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=f"mine.yaml: .*{sentence}"):
+        load_config(file)
+
+
+def test_missing_files_and_presets_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="there is no preset named 'huge'. choose one of base, small, tiny"):
+        load_config("huge")
+
+
+def test_every_field_explains_itself() -> None:
+    def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
+        return [f.annotation for f in model.model_fields.values() if isinstance(f.annotation, type) and issubclass(f.annotation, BaseModel)]
+
+    for section in [*sections(Config), BlockMaskConfig]:
+        for name, field in section.model_fields.items():
+            assert field.title, f"{section.__name__}.{name} has no title"
+            assert field.description, f"{section.__name__}.{name} has no description"

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from cellvjepa.errors import UserError
+from cellvjepa.writing import atomic_path, readable_write_errors, writable_folder
+
+
+def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="crash"), atomic_path(target) as part:
+        part.write_text("half of the n")
+        raise RuntimeError("crash")
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["table.csv"]
+
+
+@pytest.mark.parametrize("old", [None, "file"])
+def test_success_puts_the_new_file_in_place(tmp_path: Path, old: str | None) -> None:
+    target = tmp_path / "deep" / "table.csv"
+    if old:
+        target.parent.mkdir()
+        target.write_text(old)
+    with atomic_path(target) as part:
+        part.write_text("new")
+    assert target.read_text() == "new"
+    assert os.listdir(target.parent) == ["table.csv"]
+
+
+def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
+    target = tmp_path / "store"
+    target.mkdir()
+    (target / "old").write_text("")
+    with atomic_path(target) as part:
+        part.mkdir()
+        (part / "new").write_text("")
+    assert os.listdir(target) == ["new"]
+    assert os.listdir(tmp_path) == ["store"]
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [(errno.ENOSPC, "the disk is full. free some space"), (errno.EROFS, "the file system is read-only"), (errno.EACCES, "writing is not permitted")],
+)
+def test_disk_errors_become_one_readable_line(number: int, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence), readable_write_errors("out"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_other_os_errors_stay_what_they_are() -> None:
+    with pytest.raises(OSError, match="Input/output") as caught, readable_write_errors("out"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert not isinstance(caught.value, UserError)
+
+
+def test_a_file_in_place_of_the_output_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UserError, match=r"run: this is a file, not a folder\. choose another"):
+        writable_folder(tmp_path / "run")
+    with pytest.raises(UserError, match="a part of the path is a file"):
+        writable_folder(tmp_path / "run" / "deeper")
