@@ -3,6 +3,9 @@
 The public names are imported from their rooms when they are first used, so that ``import cellvjepa`` stays light.
 """
 
+# mypy: implicit-reexport
+# (what is imported below for type checkers are the public names)
+
 from __future__ import annotations
 
 import importlib
@@ -11,19 +14,24 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from cellvjepa.cells.table import Cells, read_cells
-    from cellvjepa.cells.windows import Windows, grid_windows, track_windows
+    from cellvjepa.cells.label_images import cells_in_labels
+    from cellvjepa.cells.table import Cells, checked_cells, read_cells
+    from cellvjepa.cells.windows import Windows, grid_windows, track_windows, windows_at
     from cellvjepa.config import Config, load_config, save_config
     from cellvjepa.embedding.embed import embed_windows, encode_tokens, pool
     from cellvjepa.embedding.project import project
+    from cellvjepa.embedding.provenance import Source
     from cellvjepa.embedding.store import Embeddings, open_store
     from cellvjepa.errors import Cancelled, UserError
     from cellvjepa.model.weights import load_encoder
-    from cellvjepa.movies.clips import Clip, ClipShape, read_clip
+    from cellvjepa.movies.clip_shape import ClipShape, check_movie
+    from cellvjepa.movies.clips import Clip, read_clip
+    from cellvjepa.movies.lazy_array import lazy_array
     from cellvjepa.movies.levels import measure_levels, with_levels
-    from cellvjepa.movies.movie import Movie
+    from cellvjepa.movies.movie import Movie, PixelSize
     from cellvjepa.movies.readers import Archive, open_archive, open_movie
     from cellvjepa.movies.survey import survey
+    from cellvjepa.progress import Progress
     from cellvjepa.shipped import sample_data_folder
     from cellvjepa.training.pretrain import pretrain
 
@@ -32,15 +40,22 @@ _ROOM_OF = {
     "Cancelled": "errors",
     "Cells": "cells.table",
     "Clip": "movies.clips",
-    "ClipShape": "movies.clips",
+    "ClipShape": "movies.clip_shape",
     "Config": "config",
     "Embeddings": "embedding.store",
     "Movie": "movies.movie",
+    "PixelSize": "movies.movie",
+    "Progress": "progress",
+    "Source": "embedding.provenance",
     "UserError": "errors",
     "Windows": "cells.windows",
+    "cells_in_labels": "cells.label_images",
+    "check_movie": "movies.clip_shape",
+    "checked_cells": "cells.table",
     "embed_windows": "embedding.embed",
     "encode_tokens": "embedding.embed",
     "grid_windows": "cells.windows",
+    "lazy_array": "movies.lazy_array",
     "load_config": "config",
     "load_encoder": "model.weights",
     "measure_levels": "movies.levels",
@@ -56,10 +71,11 @@ _ROOM_OF = {
     "save_config": "config",
     "survey": "movies.survey",
     "track_windows": "cells.windows",
+    "windows_at": "cells.windows",
     "with_levels": "movies.levels",
 }
 
-__all__ = ["__version__", *sorted(_ROOM_OF)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_ROOM_OF)]
 
 
 def __getattr__(name: str) -> object:

@@ -7,7 +7,7 @@ documentation read titles, descriptions and units from here.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -44,7 +44,9 @@ class ClipConfig(_Section):
         None, title="Channels", description="Channels to use, by name. None: all. The encoder sees one channel at a time."
     )
     z: Literal["max", "middle", "stack"] | int = Field(
-        "max", title="Depth", description="What becomes of a z-stack: maximum projection, middle plane, the plane with this index, or the whole stack."
+        "max",
+        title="Depth",
+        description="What becomes of a z-stack: maximum projection, middle plane, the plane with this index, or the whole stack.",
     )
     foreground_share: Share = Field(
         0.5,
@@ -123,9 +125,13 @@ class TrainingConfig(_Section):
         1, title="Gradient accumulation", description="Parts a batch is cut into to save memory; must divide batch_size."
     )
     learning_rate: PositiveFloat = Field(1e-3, title="Learning rate", description="Peak learning rate of AdamW.")
-    final_learning_rate: Annotated[float, Field(ge=0)] = Field(1e-6, title="Final learning rate", description="Learning rate at the end of the cosine.")
+    final_learning_rate: Annotated[float, Field(ge=0)] = Field(
+        1e-6, title="Final learning rate", description="Learning rate at the end of the cosine."
+    )
     warmup_share: Share = Field(0.1, title="Warm-up", description="Share of the steps over which the learning rate rises. [0-1]")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.04, title="Weight decay", description="AdamW weight decay; biases and 1-d tensors have none.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        0.04, title="Weight decay", description="AdamW weight decay; biases and 1-d tensors have none."
+    )
     clip_grad_norm: PositiveFloat = Field(1.0, title="Gradient clipping", description="Largest gradient norm, from step 0.")
     ema_window_start: Annotated[float, Field(ge=0)] = Field(
         0.5, title="EMA window at the start", description="Averaging window 1/(1-m) of the target encoder as a share of all steps. 0: copy each step."
@@ -173,9 +179,7 @@ class EmbedConfig(_Section):
     stride_frames: PositiveInt | None = Field(
         None, title="Stride", description="Frames between the starts of two windows of a track. None: windows do not overlap. [frames]"
     )
-    min_cover: Share = Field(
-        0.5, title="Smallest cover", description="Share of a window's frames in which the cell must be present. [0-1]"
-    )
+    min_cover: Share = Field(0.5, title="Smallest cover", description="Share of a window's frames in which the cell must be present. [0-1]")
     pool: Literal["mean", "moments"] = Field(
         "mean", title="Pooling", description="mean: average of all tokens. moments: average and spread side by side (twice as many numbers)."
     )
@@ -185,7 +189,9 @@ class EmbedConfig(_Section):
 class ProbeConfig(_Section):
     """How a classifier is trained on frozen features and how its score is made honest."""
 
-    kind: Literal["attentive", "linear", "knn"] = Field("linear", title="Kind", description="attentive (on tokens), linear or knn (on pooled vectors).")
+    kind: Literal["attentive", "linear", "knn"] = Field(
+        "linear", title="Kind", description="attentive (on tokens), linear or knn (on pooled vectors)."
+    )
     group: str | None = Field(
         None, title="Group", description="Column whose values never stand on both sides of a split. None: movie, else track family and block of time."
     )
@@ -194,7 +200,9 @@ class ProbeConfig(_Section):
     neighbours: PositiveInt = Field(5, title="Neighbours", description="Neighbours of the knn probe.")
     attentive_steps: PositiveInt = Field(200, title="Attentive steps", description="Optimiser steps of the attentive probe. [steps]")
     attentive_learning_rate: PositiveFloat = Field(1e-3, title="Attentive learning rate", description="Peak learning rate of the attentive probe.")
-    attentive_weight_decay: Annotated[float, Field(ge=0)] = Field(0.1, title="Attentive weight decay", description="AdamW weight decay of the attentive probe.")
+    attentive_weight_decay: Annotated[float, Field(ge=0)] = Field(
+        0.1, title="Attentive weight decay", description="AdamW weight decay of the attentive probe."
+    )
     seed: Annotated[int, Field(ge=0)] = Field(0, title="Seed", description="Seed of folds, draws and initial weights.")
 
 
@@ -235,10 +243,24 @@ def load_config(source: str | os.PathLike[str] | None = None, overrides: Sequenc
         If the file is missing or no YAML, a key is unknown or a value is not allowed.
     """
     values = {} if source is None else _read_yaml(_config_path(source))
+    return config_from(values, overrides, "the configuration" if source is None else source)
+
+
+def config_from(values: Mapping[str, Any], overrides: Sequence[str] = (), where: str | os.PathLike[str] = "the configuration") -> Config:
+    """Make a configuration of plain values, e.g. those kept beside an encoder, and apply overrides.
+
+    Raises
+    ------
+    UserError
+        As :func:`load_config`; ``where`` is named in it.
+    """
+    changed = {section: dict(fields) if isinstance(fields, Mapping) else fields for section, fields in values.items()}
     for override in overrides:
-        _override(values, override)
-    where = "the configuration" if source is None else os.fspath(source)
-    return _validated(values, where)
+        _override(changed, override)
+    try:
+        return Config.model_validate(changed)
+    except ValidationError as error:
+        raise _readable(error, os.fspath(where)) from None
 
 
 def save_config(config: Config, path: str | os.PathLike[str]) -> None:
@@ -303,13 +325,6 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not isinstance(fields, dict):
         raise UserError(f"the section '{section}' holds no fields", "write fields below it, indented", "--set")
     fields[field] = value
-
-
-def _validated(values: dict[str, Any], where: str) -> Config:
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise _readable(error, where) from None
 
 
 def _readable(error: ValidationError, where: str) -> UserError:

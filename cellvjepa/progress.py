@@ -12,7 +12,7 @@ class Progress(Protocol):
     It may raise :class:`cellvjepa.errors.Cancelled`: whatever calls it stops there and keeps what is done.
     """
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
         """Take note of ``done`` out of ``total`` steps of ``stage``."""
 
 

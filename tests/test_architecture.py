@@ -75,7 +75,7 @@ def test_the_plugin_uses_public_names_only() -> None:
 
 
 def test_importing_the_package_is_light() -> None:
-    heavy = "torch zarr dask anndata sklearn umap matplotlib pandas scipy numba pydantic numpy".split()
+    heavy = ["torch", "zarr", "dask", "anndata", "sklearn", "umap", "matplotlib", "pandas", "scipy", "numba", "pydantic", "numpy"]
     code = f"import sys, cellvjepa; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", f"import cellvjepa also imports {done.stdout}"
@@ -87,3 +87,20 @@ def test_nothing_refers_to_the_workplace() -> None:
             if file.suffix in {".py", ".md", ".yaml", ".toml", ".csv"} and file != Path(__file__):
                 text = file.read_text(encoding="utf-8")
                 assert "../shared" not in text, file
+
+
+def test_the_public_names_resolve_and_are_those_type_checkers_see() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    seen = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__" and node.module != "typing"
+        for alias in node.names
+    }
+    import cellvjepa
+
+    assert seen == set(cellvjepa.__all__) - {"__version__"}
+    for name in cellvjepa.__all__:
+        assert getattr(cellvjepa, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = cellvjepa.nothing

@@ -63,7 +63,7 @@ def load_checkpoint(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: t
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise UserError(f"the checkpoint cannot be read ({error})", "remove it; the one before it will be used", checkpoint.path) from None
-    _refuse_another_configuration(metadata, config, checkpoint.path)
+    refuse_another_configuration(_written_configuration(metadata, checkpoint.path), config, checkpoint.path)
     model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")})
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
@@ -73,14 +73,24 @@ def load_checkpoint(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: t
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _refuse_another_configuration(metadata: dict[str, str], config: Config, path: Path) -> None:
-    try:
-        written = Config.model_validate(json.loads(metadata["config"]))
-    except (KeyError, ValueError):
-        raise UserError("this is not a checkpoint of this version of cellvjepa", "start a new run in another folder", path) from None
-    changed = {
-        name: values for name, values in differences(written, config).items() if name not in _FREE and not name.startswith(_FREE_SECTIONS)
-    }
+def refuse_another_configuration(written: Config, config: Config, where: Path) -> None:
+    """Refuse to go on under settings that alter clips, masks or losses.
+
+    Raises
+    ------
+    UserError
+        Naming the fields that differ, with both values.
+    """
+    changed = {name: values for name, values in differences(written, config).items() if name not in _FREE and not name.startswith(_FREE_SECTIONS)}
     if changed:
         listed = ", ".join(f"{name}: {was} there, {now} now" for name, (was, now) in changed.items())
-        raise UserError(f"this checkpoint has another configuration ({listed})", "resume with the same settings or start a new run with --out", path)
+        raise UserError(
+            f"this run has another configuration ({listed})", "resume with the same settings or start a new run with another --out", where
+        )
+
+
+def _written_configuration(metadata: dict[str, str], path: Path) -> Config:
+    try:
+        return Config.model_validate(json.loads(metadata["config"]))
+    except (KeyError, ValueError):
+        raise UserError("this is not a checkpoint of this version of cellvjepa", "start a new run in another folder", path) from None

@@ -61,7 +61,7 @@ def measure_health(encoder: Encoder, pixels_B1TZYX: torch.Tensor, batch_size: in
         Clips per forward pass.
     """
     pooled, ranks = [], []
-    for part in pixels_B1TZYX.split(batch_size):
+    for part in torch.split(pixels_B1TZYX, batch_size):
         tokens_BND = encoder(part).float()
         pooled.append(tokens_BND.mean(dim=1))
         ranks.append(rankme(tokens_BND))

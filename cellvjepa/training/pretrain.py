@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from cellvjepa.movies.levels import with_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.stream import Stream
 from cellvjepa.progress import Progress, silent
-from cellvjepa.training.checkpoint import list_checkpoints
+from cellvjepa.training.checkpoint import list_checkpoints, refuse_another_configuration
 from cellvjepa.training.monitor import measure_health
 from cellvjepa.training.trainer import Trainer, train
 from cellvjepa.writing import writable_folder
@@ -63,7 +64,7 @@ def pretrain(
         If ``out`` holds another run, cannot be written to, or training fails.
     """
     run = Path(out)
-    _check_folder(run, resume)
+    _check_folder(run, config, resume)
     device = choose_device(config.training.device)
     model = build_vjepa(config, seed=config.training.seed)
     if init_from is not None:
@@ -96,7 +97,7 @@ def pretrain(
     return run
 
 
-def run_config(run: str | os.PathLike[str], overrides: tuple[str, ...] = ()) -> Config:
+def run_config(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
     """Return the configuration a run was started with.
 
     Raises
@@ -123,9 +124,10 @@ def monitor_clips(movies: tuple[Movie, ...], shape: ClipShape, config: Config, p
     return torch.stack(clips)
 
 
-def _check_folder(run: Path, resume: bool) -> None:
-    begun = bool(list_checkpoints(run / "checkpoints")) or (run / "metrics.jsonl").exists()
-    if begun and not resume:
+def _check_folder(run: Path, config: Config, resume: bool) -> None:
+    if resume:
+        refuse_another_configuration(run_config(run), config, run)
+    elif list_checkpoints(run / "checkpoints") or (run / "metrics.jsonl").exists():
         raise UserError("this folder already holds a run", "add --resume to go on with it, or choose another --out", run)
 
 

@@ -110,9 +110,7 @@ class Trainer:
 
     def _parts(self, pixels: torch.Tensor, masks: list[Mask]) -> list[tuple[torch.Tensor, list[Mask]]]:
         count = self.config.training.accumulation
-        chunks = [
-            [Mask(c, t) for c, t in zip(mask.context_BK.chunk(count), mask.target_BM.chunk(count), strict=True)] for mask in masks
-        ]
+        chunks = [[Mask(c, t) for c, t in zip(mask.context_BK.chunk(count), mask.target_BM.chunk(count), strict=True)] for mask in masks]
         return [(part, [chunk[i] for chunk in chunks]) for i, part in enumerate(pixels.chunk(count))]
 
     def _loss(self, pixels: torch.Tensor, masks: list[Mask]) -> tuple[Loss, torch.Tensor]:
@@ -259,6 +257,6 @@ def _values(computed: tuple[Loss, torch.Tensor]) -> StepResult:
 
 def _mean(parts: list[StepResult], grad_norm: float | None) -> StepResult:
     def mean(name: str) -> float:
-        return sum(getattr(part, name) for part in parts) / len(parts)
+        return float(sum(getattr(part, name) for part in parts)) / len(parts)
 
     return StepResult(mean("total"), mean("latent"), mean("trivial"), mean("variance_covariance"), mean("target_std"), grad_norm)

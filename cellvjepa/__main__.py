@@ -1,0 +1,5 @@
+"""``python -m cellvjepa``."""
+
+from cellvjepa.cli import main
+
+main()

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from cellvjepa.errors import UserError
+from cellvjepa.training.metrics import MetricsRow, append_metrics, read_metrics, truncate_metrics
+
+
+def row(step: int) -> MetricsRow:
+    return cast(MetricsRow, {"step": step, "loss": 1 / (step + 1)})
+
+
+def test_a_resumed_run_has_one_line_per_step(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    for step in range(5):
+        append_metrics(file, row(step))
+    truncate_metrics(file, 3)
+    append_metrics(file, row(3))
+    assert [r["step"] for r in read_metrics(file)] == [0, 1, 2, 3]
+
+
+def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    append_metrics(file, row(0))
+    with file.open("a") as f:
+        f.write('{"step": 1, "lo')
+    assert [r["step"] for r in read_metrics(file)] == [0]
+
+
+def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there are no metrics here"):
+        read_metrics(tmp_path / "metrics.jsonl")

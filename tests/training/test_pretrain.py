@@ -1,0 +1,169 @@
+"""Pretraining as a whole: it ends with the files of a run, and a run that was stopped anywhere continues exactly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from cellvjepa.config import Config, load_config, save_config
+from cellvjepa.errors import Cancelled, UserError
+from cellvjepa.model.vjepa import build_vjepa
+from cellvjepa.model.weights import load_encoder
+from cellvjepa.movies.readers import open_archive
+from cellvjepa.training.checkpoint import list_checkpoints
+from cellvjepa.training.metrics import read_metrics
+from cellvjepa.training.pretrain import pretrain, run_config
+from cellvjepa.training.trainer import Trainer
+
+EXACT = ("step", "loss", "loss_ratio", "variance_covariance", "target_std", "rankme", "rankme_tokens", "grad_norm", "learning_rate", "momentum")
+
+
+def with_training(config: Config, **values: object) -> Config:
+    return config.model_copy(update={"training": config.training.model_copy(update=values)})
+
+
+def history(run: Path) -> list[tuple[object, ...]]:
+    return [tuple(row[name] for name in EXACT) for row in read_metrics(run / "metrics.jsonl")]  # type: ignore[literal-required]
+
+
+@pytest.fixture(scope="module")
+def finished(toy_archive: Path, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pretrain(open_archive(toy_archive).movies, tmp_path_factory.mktemp("runs") / "run", tiny_config)
+
+
+def test_a_run_leaves_its_files(finished: Path, tiny_config: Config) -> None:
+    assert run_config(finished) == tiny_config
+    assert [row[0] for row in history(finished)] == list(range(tiny_config.training.steps + 1))
+    assert [c.step for c in list_checkpoints(finished / "checkpoints")] == [2, 4, 6]
+    encoder, card = load_encoder(finished)
+    assert card.provenance["movies"] == ["field1.tif", "field2.tif"]
+    assert card.provenance["interval_s"] == 60.0
+    trained = torch.cat([p.flatten() for p in encoder.parameters()])
+    fresh = torch.cat([p.flatten() for p in build_vjepa(tiny_config, seed=0).target_encoder.parameters()])
+    assert not torch.equal(trained, fresh)
+
+
+def test_metrics_are_finite_and_ranks_are_measured_when_due(finished: Path) -> None:
+    rows = read_metrics(finished / "metrics.jsonl")
+    for row in rows:
+        assert all(np.isfinite(value) for name, value in row.items() if name != "grad_norm")
+        assert 1 <= row["rankme"] <= 4
+    assert rows[1]["rankme"] == rows[0]["rankme"]
+    assert rows[4]["rankme"] != rows[0]["rankme"]
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_cancelled_run_continues_exactly(stop: int, finished: Path, toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
+    def stopping(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("pretraining", stop):
+            raise Cancelled
+
+    movies = open_archive(toy_archive).movies
+    with pytest.raises(Cancelled):
+        pretrain(movies, tmp_path / "run", tiny_config, progress=stopping)
+    assert list_checkpoints(tmp_path / "run" / "checkpoints")[-1].step == stop
+    assert not (tmp_path / "run" / "encoder.safetensors").exists()
+    pretrain(movies, tmp_path / "run", tiny_config, resume=True)
+    assert history(tmp_path / "run") == history(finished)
+    assert load_encoder(tmp_path / "run")[1].sha256 == load_encoder(finished)[1].sha256
+
+
+def test_a_killed_run_continues_exactly(toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
+    """Kill with -9 at some moment after the first checkpoint; the losses then equal those of a run that was left alone."""
+    config = with_training(tiny_config, steps=40, checkpoint_every=3)
+    save_config(config, tmp_path / "config.yaml")
+    command = [
+        sys.executable,
+        "-m",
+        "cellvjepa",
+        "pretrain",
+        str(toy_archive),
+        "--out",
+        str(tmp_path / "killed"),
+        "--config",
+        str(tmp_path / "config.yaml"),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list_checkpoints(tmp_path / "killed" / "checkpoints")) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    alone = pretrain(open_archive(toy_archive).movies, tmp_path / "alone", config)
+    assert history(tmp_path / "killed") == history(alone)
+    assert [row[0] for row in history(tmp_path / "killed")] == list(range(41))
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
+    config = with_training(tiny_config, learning_rate=1e25, warmup_share=0.0, checkpoint_every=1)
+    with pytest.raises(UserError, match=r"the loss is not finite at step \d+ .*the last good checkpoint is kept\. lower training\.learning_rate"):
+        pretrain(open_archive(toy_archive).movies, tmp_path / "run", config)
+    assert list_checkpoints(tmp_path / "run" / "checkpoints")
+    assert not (tmp_path / "run" / "encoder.safetensors").exists()
+
+
+def test_a_refused_step_changes_nothing(tiny_config: Config) -> None:
+    model = build_vjepa(tiny_config, seed=0)
+    trainer = Trainer(model, tiny_config, torch.device("cpu"))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    pixels = torch.full((4, 1, 8, 1, 32, 32), torch.nan)
+    with pytest.raises(UserError, match="not finite at step 0"):
+        trainer.step(0, pixels, trainer.masks(0, 1))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_accumulated_gradients_equal_those_of_the_whole_batch(tiny_config: Config) -> None:
+    """The L1 part is a mean over clips, so cutting the batch must not change the step (the variance term sees only its part)."""
+    pixels = torch.rand(4, 1, 8, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    norms = []
+    for parts in (1, 2, 4):
+        config = with_training(tiny_config, accumulation=parts, variance_covariance=0.0)
+        trainer = Trainer(build_vjepa(config, seed=0), config, torch.device("cpu"))
+        norms.append(trainer.step(0, pixels, trainer.masks(0, 1)).grad_norm)
+    assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
+
+
+def test_single_frames_train(tmp_path: Path, tiny_config: Config) -> None:
+    """I-JEPA is the same model with one time step."""
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        tifffile.imwrite(tmp_path / f"image{number}.tif", rng.integers(0, 255, (40, 40), dtype=np.uint8))
+    config = load_config(None, ["clip.frames=1", "clip.size_px=32", "model.tubelet=[1, 1, 8, 8]", "model.dim=24", "model.depth=1", "model.heads=2",
+                                "model.predictor_dim=12", "model.predictor_depth=1", "model.predictor_heads=1", "training.steps=2",
+                                "training.batch_size=4", "training.live_blocks=2", "monitor.clips=4", "training.device=cpu"])  # fmt: skip
+    run = pretrain(open_archive(tmp_path).movies, tmp_path / "run", config)
+    encoder, _ = load_encoder(run)
+    assert encoder(torch.rand(2, 1, 1, 1, 32, 32)).shape == (2, 16, 24)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(finished: Path, toy_archive: Path, tiny_config: Config) -> None:
+    with pytest.raises(UserError, match=r"already holds a run\. add --resume"):
+        pretrain(open_archive(toy_archive).movies, finished, tiny_config)
+
+
+def test_resuming_with_another_configuration_is_refused(finished: Path, toy_archive: Path, tiny_config: Config) -> None:
+    with pytest.raises(UserError, match=r"training\.steps: 6 there, 9 now"):
+        pretrain(open_archive(toy_archive).movies, finished, with_training(tiny_config, steps=9), resume=True)
+    assert run_config(finished) == tiny_config, "the refused configuration must not be written"
+
+
+def test_resuming_where_there_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no run to resume here"):
+        run_config(tmp_path)
+
+
+def test_weights_of_another_network_are_refused(finished: Path, toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
+    other = tiny_config.model_copy(update={"model": tiny_config.model.model_copy(update={"dim": 48})})
+    with pytest.raises(UserError, match="these weights belong to another network"):
+        pretrain(open_archive(toy_archive).movies, tmp_path / "run", other, init_from=finished)
