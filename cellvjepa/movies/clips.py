@@ -1,0 +1,194 @@
+"""Clips: addresses of short pieces of movies, chosen at random, on a grid or around a point, and read as the network sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cellvjepa.errors import UserError
+from cellvjepa.movies.clip_shape import ClipShape, Sampling, channel_indices, check_movie, nearest, sampling
+from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.resampling import read_native, resample_and_scale
+
+__all__ = ["Clip", "ClipShape", "Sampling", "clip_at", "grid_clips", "random_clip", "read_clip", "sampling"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An address in a movie.
+
+    Parameters
+    ----------
+    movie
+        The movie's name.
+    t0, t_step
+        First native frame, and native frames from one frame of the clip to the next.
+    z0, y0, x0
+        First native plane, row and column; rows and columns are negative where an image smaller than the clip is padded.
+    extent
+        Native planes, rows and columns.
+    clip_id
+        Names the clip; unique in a store.
+    """
+
+    movie: str
+    t0: int
+    t_step: int
+    z0: int
+    y0: int
+    x0: int
+    extent: tuple[int, int, int]
+    clip_id: str
+
+
+def clip_at(movie: Movie, shape: ClipShape, t0: int, y: float, x: float) -> Clip:
+    """Return the clip that starts at frame ``t0`` and is centred at ``(y, x)``, shifted so that it lies inside the image.
+
+    Where the image is smaller than the clip, it stands in the clip's middle.
+
+    Parameters
+    ----------
+    t0
+        First native frame.
+    y, x
+        Centre [native px]; whole numbers are the centres of pixels.
+
+    Raises
+    ------
+    UserError
+        If the clip does not lie inside the movie in time, or :func:`check_movie` finds something.
+    """
+    found = check_movie(movie, shape)
+    last = movie.shape["T"] - found.span_frames
+    if not 0 <= t0 <= last:
+        raise UserError(
+            f"a clip of {found.span_frames} frames cannot start at frame {t0} of {movie.shape['T']}",
+            f"start it between 0 and {last} (frames count from 0)",
+            movie.uri,
+        )
+    _, height, width = found.extent_px
+    y0 = _inside(nearest(y - (height - 1) / 2), height, movie.shape["Y"])
+    x0 = _inside(nearest(x - (width - 1) / 2), width, movie.shape["X"])
+    return clip_address(movie, found, t0, y0, x0)
+
+
+def random_clip(movie: Movie, shape: ClipShape, rng: np.random.Generator) -> Clip:
+    """Draw a clip uniformly among all that lie inside the movie.
+
+    Raises
+    ------
+    UserError
+        If :func:`check_movie` finds something.
+    """
+    found = check_movie(movie, shape)
+    lengths = (movie.shape["T"], movie.shape["Y"], movie.shape["X"])
+    extents = (found.span_frames, *found.extent_px[1:])
+    t0, y0, x0 = (draw_start(rng, 0, length, extent) for length, extent in zip(lengths, extents, strict=True))
+    return clip_address(movie, found, t0, y0, x0)
+
+
+def grid_clips(movie: Movie, shape: ClipShape, stride_frames: int | None = None) -> list[Clip]:
+    """Return clips that cover the movie side by side, in the order t, y, x; the last of a row may overlap the one before.
+
+    Parameters
+    ----------
+    stride_frames
+        Native frames between the starts of clips at one place; None: clips do not overlap in time.
+
+    Raises
+    ------
+    UserError
+        If :func:`check_movie` finds something.
+    """
+    found = check_movie(movie, shape)
+    _, height, width = found.extent_px
+    stride = stride_frames or shape.frames * found.t_step
+    return [
+        clip_address(movie, found, t0, y0, x0)
+        for t0 in _tiles(movie.shape["T"], found.span_frames, stride)
+        for y0 in _tiles(movie.shape["Y"], height, height)
+        for x0 in _tiles(movie.shape["X"], width, width)
+    ]
+
+
+def clip_address(movie: Movie, found: Sampling, t0: int, y0: int, x0: int) -> Clip:
+    """Return the clip whose first native frame, row and column are given; its name is made of them."""
+    clip_id = f"{movie.name}#t{t0}_z{found.z0}_y{y0}_x{x0}"
+    return Clip(movie.name, t0, found.t_step, found.z0, y0, x0, found.extent_px, clip_id)
+
+
+def draw_start(rng: np.random.Generator, start: int, stop: int, extent: int) -> int:
+    """Draw where a piece of ``extent`` begins between ``start`` and ``stop``; centred there where it does not fit."""
+    if extent >= stop - start:
+        return start + _inside(0, extent, stop - start)
+    return int(rng.integers(start, stop - extent, endpoint=True))
+
+
+def read_clip(movie: Movie, clip: Clip, shape: ClipShape) -> npt.NDArray[np.float32]:
+    """Read a clip as the network sees it.
+
+    Parameters
+    ----------
+    movie
+        A movie whose levels have been measured.
+    clip
+        An address in this movie, made for this shape.
+
+    Returns
+    -------
+    ndarray
+        float32 C T Z Y X: the chosen channels, ``shape.frames`` frames, ``shape.size_px`` rows and columns. The movie's levels
+        are 0 and 1, and values are cut off at -1 and 3.
+
+    Raises
+    ------
+    UserError
+        If the movie's levels have not been measured, or it lacks a wanted channel.
+    """
+    assert clip.movie == movie.name, (clip.movie, movie.name)
+    levels = known_levels(movie)
+    window = native_window(clip, movie)
+    frames = range(clip.t0, clip.t0 + shape.frames * clip.t_step, clip.t_step)
+    channels = channel_indices(movie, shape)
+    return np.stack([finish_clip(read_native(movie, c, frames, window, shape.z == "max"), clip, shape, levels[c]) for c in channels])
+
+
+def finish_clip(native_TZYX: npt.NDArray[Any], clip: Clip, shape: ClipShape, level: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Turn the part of a clip that exists in its movie, one channel, into float32 T Z Y X as the network sees it."""
+    return resample_and_scale(native_TZYX, (-clip.y0, -clip.x0), clip.extent[1:], shape.size_px, level)
+
+
+def known_levels(movie: Movie) -> npt.NDArray[np.float64]:
+    """Return a movie's levels, ``(C, 2)``.
+
+    Raises
+    ------
+    UserError
+        If they have not been measured.
+    """
+    if movie.levels is None:
+        raise UserError("the movie's intensity levels have not been measured", "call with_levels(movie) first and use what it returns", movie.uri)
+    return movie.levels
+
+
+def native_window(clip: Clip, movie: Movie) -> tuple[slice, slice, slice]:
+    """Return the native planes, rows and columns of a clip that exist in the movie."""
+    depth, height, width = clip.extent
+    rows = slice(max(0, clip.y0), min(movie.shape["Y"], clip.y0 + height))
+    columns = slice(max(0, clip.x0), min(movie.shape["X"], clip.x0 + width))
+    return slice(clip.z0, clip.z0 + depth), rows, columns
+
+
+def _inside(start: int, extent: int, length: int) -> int:
+    """Shift a piece into ``0 .. length``; where it is longer, the two are concentric."""
+    return -((extent - length) // 2) if extent > length else min(max(start, 0), length - extent)
+
+
+def _tiles(length: int, extent: int, stride: int) -> list[int]:
+    """Return the starts of pieces that cover ``length``; the last is shifted back so that it ends with it."""
+    if extent >= length:
+        return [_inside(0, extent, length)]
+    return [*range(0, length - extent, stride), length - extent]

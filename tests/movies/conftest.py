@@ -1,0 +1,101 @@
+"""Small movies on disk, in the layouts that are read, and the proof that reading leaves nothing open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture
+def told() -> Callable[..., Array]:
+    """Make arrays in which every pixel has a value of its own: what is read from the wrong place is not equal."""
+
+    def make(*shape: int, dtype: str = "uint16") -> Array:
+        return (np.arange(np.prod(shape)) * 7 % np.iinfo(dtype).max).astype(dtype).reshape(shape)
+
+    return make
+
+
+@pytest.fixture
+def write_frames(tmp_path: Path) -> Callable[..., Path]:
+    """Write one TIFF per entry of ``{file name: array}`` into a folder."""
+
+    def write(frames: dict[str, Array], folder: str = "frames", **how: Any) -> Path:
+        place = tmp_path / folder
+        place.mkdir(parents=True, exist_ok=True)
+        for name, frame in frames.items():
+            tifffile.imwrite(place / name, frame, **how)
+        return place
+
+    return write
+
+
+@pytest.fixture
+def write_zarr(tmp_path: Path) -> Callable[..., Path]:
+    """Write an OME-Zarr image; ``scale`` and ``units`` as long as ``axes``, ``within`` is the group inside the store."""
+    kinds = {"t": "time", "c": "channel"}
+
+    def write(
+        pixels: Array,
+        axes: str = "tczyx",
+        version: str = "0.5",
+        *,
+        store: str = "movie.zarr",
+        within: str = "",
+        scale: list[Any] | None = None,
+        units: dict[str, str] | None = None,
+        chunks: tuple[int, ...] | None = None,
+        shards: tuple[int, ...] | None = None,
+        ome: dict[str, Any] | None = None,
+    ) -> Path:
+        zarr_format = 2 if version == "0.4" else 3
+        root = zarr.open_group(str(tmp_path / store), mode="a", zarr_format=zarr_format)
+        group = root.require_group(within) if within else root
+        names = {"dimension_names": list(axes)} if zarr_format == 3 else {}
+        array = group.create_array("0", shape=pixels.shape, dtype=pixels.dtype, chunks=chunks or pixels.shape, shards=shards, **names)
+        array[...] = pixels
+        transformations = [{"type": "scale", "scale": scale or [1.0] * len(axes)}]
+        described = [{"name": a, "type": kinds.get(a, "space")} | ({"unit": units[a]} if units and a in units else {}) for a in axes]
+        multiscale = {"version": version, "axes": described, "datasets": [{"path": "0", "coordinateTransformations": transformations}]}
+        if version == "0.4":
+            group.attrs.update({"multiscales": [multiscale], **(ome or {})})
+        else:
+            multiscale.pop("version")
+            group.attrs["ome"] = {"version": version, "multiscales": [multiscale], **(ome or {})}
+        return tmp_path / store / within
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def zarr_is_running() -> None:
+    """Start the event loop of zarr, which opens a few descriptors once and for all."""
+    zarr.create_array({}, shape=(1,), dtype="uint8")[:]
+
+
+@pytest.fixture
+def nothing_left_open(zarr_is_running: None) -> Iterator[None]:
+    """Fail a test that leaves a file open: an archive has more movies than a process may have open files."""
+    descriptors = Path("/proc/self/fd")
+
+    def open_now() -> set[str]:
+        found = set()
+        for one in descriptors.iterdir() if descriptors.is_dir() else ():
+            try:
+                found.add(os.readlink(one))
+            except OSError:  # the one that lists the folder
+                continue
+        return {target for target in found if target.startswith("/") and not target.startswith(("/dev/", "/proc/"))}
+
+    before = open_now()
+    yield
+    assert open_now() <= before

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellvjepa.errors import Cancelled, UserError
+from cellvjepa.movies.clips import Clip, ClipShape, read_clip
+from cellvjepa.movies.levels import measure_levels
+from cellvjepa.movies.movie import AXES, ArrayPixels, Movie, PixelSize
+from cellvjepa.movies.stream import Batch, Stream
+
+SHAPE = ClipShape(frames=4, interval_s=20.0, size_px=8, pixel_um=1.0, channels=None, z="max")
+
+
+def movie_of(name: str, array: np.ndarray[Any, Any], *, pixel_um: float | None = 1.0, interval_s: float | None = 20.0, chunk: int = 1) -> Movie:
+    """Return a movie whose chunks are ``chunk`` long along T, Y and X."""
+    pixels = ArrayPixels(array) if chunk == 1 else Chunked(array, chunk)
+    movie = Movie(
+        uri=f"/archive/{name}",
+        name=name,
+        pixels=pixels,
+        channels=tuple("abcdef"[: array.shape[1]]),
+        pixel_um=None if pixel_um is None else PixelSize(None, pixel_um, pixel_um),
+        interval_s=interval_s,
+        axes=dict.fromkeys(AXES, "file"),
+        codec="none",
+        size_bytes=array.nbytes,
+    )
+    return replace(movie, levels=measure_levels(movie))
+
+
+class Chunked:
+    """An array that claims to be stored in chunks, counts its reads, and can be out of order."""
+
+    def __init__(self, array: np.ndarray[Any, Any], chunk: int = 1) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.chunks = (chunk, 1, 1, chunk, chunk)
+        self.reads = 0
+        self.works = threading.Event()
+        self.works.set()
+        self.broken: Exception | None = None
+
+    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
+        self.works.wait()
+        if self.broken is not None:
+            raise self.broken
+        self.reads += 1
+        return np.array(self.array[key])
+
+
+def noise(seed: int, *shape: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.random.default_rng(seed).gamma(2.0, 50.0, shape)
+
+
+# Movies that differ in every way they may: size, channels, planes, dtype, pixel size, interval, chunks, missing values.
+MIXED = (
+    movie_of("plain.tif", noise(0, 40, 1, 1, 60, 70).astype("u1")),
+    movie_of("two_channels.zarr", noise(1, 30, 2, 3, 33, 41).astype("u2"), chunk=16),
+    movie_of("fast_and_fine.zarr", noise(2, 41, 1, 1, 50, 64).astype("f4"), pixel_um=0.45, interval_s=6.0, chunk=8),
+    movie_of("smaller_than_a_clip.tif", noise(3, 9, 1, 1, 5, 40).astype("i4")),
+    movie_of("no_units.tif", np.where(noise(4, 12, 3, 1, 20, 20) > 300, np.nan, noise(4, 12, 3, 1, 20, 20)), pixel_um=None, interval_s=None),
+)
+
+
+def stream_of(
+    movies: tuple[Movie, ...] = MIXED,
+    shape: ClipShape = SHAPE,
+    *,
+    batch_size: int = 6,
+    seed: int = 0,
+    live_blocks: int = 4,
+    clips_per_block: int = 9,
+    foreground_share: float = 0.5,
+    workers: int = 1,
+) -> Stream:
+    return Stream(movies, shape, batch_size, seed, live_blocks, clips_per_block, foreground_share, workers)
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    assert (one.clips, one.channels) == (other.clips, other.channels)
+    np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(1, 3), st.integers(0, 3), st.integers(1, 7), st.integers(1, 12))
+def test_a_batch_depends_on_seed_and_step_alone(steps: list[int], workers: int, seed: int, live_blocks: int, batch_size: int) -> None:
+    kind: dict[str, Any] = {"seed": seed, "live_blocks": live_blocks, "batch_size": batch_size}
+    with stream_of(workers=workers, **kind) as stream:
+        asked = [stream.batch(step) for step in steps]  # any order, some twice
+    with stream_of(**kind) as stream:
+        in_order = {step: stream.batch(step) for step in sorted(set(steps))}
+    for step, batch in zip(steps, asked, strict=True):
+        assert_same(batch, in_order[step])
+    with stream_of(workers=workers, **kind) as restarted:
+        assert_same(restarted.batch(steps[-1]), asked[-1])
+
+
+@pytest.mark.parametrize("shape", [SHAPE, replace(SHAPE, z="middle", size_px=11), replace(SHAPE, frames=1, pixel_um=None, interval_s=None)])
+def test_clips_are_bit_for_bit_what_read_clip_gives(shape: ClipShape) -> None:
+    by_name = {movie.name: movie for movie in MIXED}
+    drawn = set()
+    with stream_of(shape=shape, foreground_share=0.3, clips_per_block=2) as stream:
+        for step in range(30):
+            batch = stream.batch(step)
+            assert batch.pixels.shape == (6, 1, shape.frames, 1, shape.size_px, shape.size_px)
+            assert batch.pixels.dtype == np.float32
+            for clip, channel, pixels in zip(batch.clips, batch.channels, batch.pixels, strict=True):
+                movie = by_name[clip.movie]
+                np.testing.assert_array_equal(pixels[0], read_clip(movie, clip, shape)[movie.channels.index(channel)])
+                drawn.add((clip.movie, channel))
+    assert drawn == {(movie.name, channel) for movie in MIXED for channel in movie.channels}
+
+
+def test_whole_stacks_stay_whole() -> None:
+    deep = movie_of("deep.zarr", noise(0, 12, 1, 5, 20, 20))
+    shape = replace(SHAPE, z="stack")
+    with stream_of((deep,), shape) as stream:
+        batch = stream.batch(0)
+    assert batch.pixels.shape == (6, 1, 4, 5, 8, 8)
+    np.testing.assert_array_equal(batch.pixels[0], read_clip(deep, batch.clips[0], shape))
+
+
+def test_seeds_and_steps_differ() -> None:
+    with stream_of(seed=0) as one, stream_of(seed=1) as other:
+        assert len({one.batch(0).clips, one.batch(1).clips, other.batch(0).clips, other.batch(1).clips}) == 4
+
+
+def test_a_block_is_read_once_and_no_more_than_one_is_renewed_at_a_time() -> None:
+    movie = movie_of("one.zarr", noise(0, 100, 1, 1, 40, 40), chunk=2)
+    reads = []
+    with stream_of((movie,), batch_size=8, live_blocks=4, clips_per_block=16) as stream:  # a block lasts 8 steps; one is renewed every 2
+        assert isinstance(movie.pixels, Chunked)
+        before = movie.pixels.reads
+        for step in range(33):
+            stream.batch(step)
+            reads.append(movie.pixels.reads - before)
+    # 4 at once, then one every second step; what is read ahead is at most one more.
+    for step, count in enumerate(reads):
+        assert 4 + step // 2 <= count <= 4 + step // 2 + 1
+
+
+def test_clips_of_a_batch_come_from_all_live_blocks() -> None:
+    movies = tuple(movie_of(f"{i}.tif", noise(i, 8, 1, 1, 16, 16)) for i in range(40))
+    with stream_of(movies, batch_size=8, live_blocks=8, clips_per_block=64) as stream:
+        # Forty equal movies, eight blocks: some pairs coincide, but a batch is never of one movie.
+        assert all(len({clip.movie for clip in stream.batch(step).clips}) >= 4 for step in range(0, 200, 20))
+
+
+def test_large_movies_are_drawn_by_the_square_root_of_the_clips_in_them() -> None:
+    small, large = movie_of("small.tif", noise(0, 4, 1, 1, 8, 8)), movie_of("large.tif", noise(1, 36, 1, 1, 8, 8))  # 1 and 9 clips: weights 1 and 3
+    with stream_of((small, large), batch_size=4, live_blocks=4, clips_per_block=1) as stream:
+        names = [clip.movie for step in range(200) for clip in stream.batch(step).clips]
+    assert 0.70 < names.count("large.tif") / len(names) < 0.80
+
+
+def spots(clips: tuple[Clip, ...]) -> float:
+    """Return the share of clips that show the spot at (100, 100)."""
+    return float(np.mean([abs(clip.y0 + 4 - 100) < 5 and abs(clip.x0 + 4 - 100) < 5 for clip in clips]))
+
+
+def test_foreground_clips_look_for_what_varies() -> None:
+    native = np.random.default_rng(0).normal(100, 1, (8, 1, 1, 128, 128))
+    native[:, :, :, 97:104, 97:104] += 100
+    movie = replace(movie_of("spot.tif", native), levels=np.array([[90.0, 200.0]]))
+    shares = {}
+    for share in (0.0, 0.5, 1.0):
+        with stream_of((movie,), batch_size=16, foreground_share=share) as stream:
+            shares[share] = float(np.mean([spots(stream.batch(step).clips) for step in range(100)]))
+    assert 0.001 < shares[0.0] < 0.02
+    assert shares[1.0] > 4 * shares[0.0]
+    assert shares[0.0] < shares[0.5] < shares[1.0]
+
+
+def test_missing_levels_are_measured_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = tuple(replace(movie, levels=None) for movie in MIXED)
+    measured: list[str] = []
+
+    def counting(movie: Movie) -> np.ndarray[Any, np.dtype[np.float64]]:
+        measured.append(movie.name)
+        return measure_levels(movie)
+
+    monkeypatch.setattr("cellvjepa.movies.stream.measure_levels", counting)
+    with stream_of(clips_per_block=2) as known, stream_of(bare, clips_per_block=2) as unknown:
+        for step in range(30):
+            assert_same(known.batch(step), unknown.batch(step))
+    assert sorted(measured) == sorted(movie.name for movie in bare)
+
+
+def broken_movie() -> tuple[Movie, Chunked]:
+    movie = movie_of("fragile.zarr", noise(0, 30, 1, 1, 40, 40), chunk=2)
+    assert isinstance(movie.pixels, Chunked)
+    return movie, movie.pixels
+
+
+def test_what_the_reading_thread_raises_is_raised_by_batch_and_asking_again_reads_again() -> None:
+    movie, pixels = broken_movie()
+    with stream_of((movie,)) as stream:
+        first = stream.batch(0)
+        pixels.broken = UserError("the file ends too early", "copy it again", "/archive/fragile.zarr")
+        with pytest.raises(UserError, match="fragile.zarr: the file ends too early. copy it again."):
+            for step in range(1, 40):
+                stream.batch(step)
+        pixels.broken = None
+        assert_same(stream.batch(0), first)
+
+
+def stream_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("cellvjepa-stream")]
+
+
+def test_closing_joins_the_threads_and_a_closed_stream_says_so() -> None:
+    stream = stream_of(workers=3)
+    stream.batch(0)
+    assert stream_threads()
+    stream.close()
+    assert not stream_threads()
+    stream.close()
+    with pytest.raises(Cancelled, match="the stream was closed"):
+        stream.batch(1)
+
+
+def test_ctrl_c_is_heard_while_waiting_and_leaves_no_thread() -> None:
+    movie, pixels = broken_movie()
+    stream = stream_of((movie,), workers=2)
+    pixels.works.clear()  # reading hangs, as on a lost network drive
+    interrupt = threading.Timer(0.2, _thread.interrupt_main)
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt), stream:
+        try:
+            stream.batch(0)
+        finally:
+            pixels.works.set()
+    interrupt.join()
+    assert not stream_threads()
+
+
+def test_closing_from_elsewhere_ends_the_wait() -> None:
+    movie, pixels = broken_movie()
+    stream = stream_of((movie,))
+    pixels.works.clear()
+
+    def close() -> None:
+        time.sleep(0.1)
+        closing.start()
+        time.sleep(0.1)
+        pixels.works.set()
+
+    closing = threading.Thread(target=stream.close)
+    helper = threading.Thread(target=close)
+    helper.start()
+    with pytest.raises(Cancelled):
+        stream.batch(0)
+    helper.join()
+    closing.join()
+    assert not stream_threads()
+
+
+def test_no_movie_is_refused() -> None:
+    with pytest.raises(UserError, match="there is no movie to take clips from"):
+        stream_of(())
+
+
+def test_a_movie_that_is_too_short_is_refused_at_once() -> None:
+    with pytest.raises(UserError, match="short.tif: the movie has 3 frames, but a clip of 4 frames needs 4"):
+        stream_of((*MIXED, movie_of("short.tif", noise(0, 3, 1, 1, 9, 9))))
+
+
+def test_stacks_of_different_depth_are_refused_where_they_stay_whole() -> None:
+    with pytest.raises(UserError, match=r"two_channels.zarr: the movie has 3 planes, but plain.tif has 1, .*set clip.z to max"):
+        stream_of(shape=replace(SHAPE, z="stack"))
