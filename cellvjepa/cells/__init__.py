@@ -1,0 +1,1 @@
+"""Where things are: tables of cells, and the clips around them."""
