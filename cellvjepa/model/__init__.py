@@ -1,0 +1,1 @@
+"""The network: tokens of a clip, masks over them, encoder, predictor and their exponential moving average."""
