@@ -1,0 +1,112 @@
+"""Clips: those behind a store, and their pixels for the encoder, read a batch ahead and in an order in which neighbours share them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from cellvjepa.cells.windows import windows_at
+from cellvjepa.embedding.recent import RecentChunks
+from cellvjepa.embedding.store import Embeddings
+from cellvjepa.errors import UserError
+from cellvjepa.movies.clip_shape import ClipShape, channel_indices, sampling
+from cellvjepa.movies.clips import Clip, read_clip
+from cellvjepa.movies.movie import Movie
+
+_THREADS = 4  # decoding releases Python's lock
+
+
+def movies_of(clips: Sequence[Clip], movies: Sequence[Movie]) -> dict[str, Movie]:
+    """Return the movies that clips come from, by name."""
+    named = {movie.name: movie for movie in movies}
+    return {name: named[name] for name in dict.fromkeys(clip.movie for clip in clips)}
+
+
+def common_channels(movies: Sequence[Movie], shape: ClipShape) -> tuple[str, ...]:
+    """Return the channels to embed: those of the shape, else those of the first movie, which all others must have too.
+
+    Raises
+    ------
+    UserError
+        If movies differ in their channels, or in their planes where all planes are used: their vectors could not be compared.
+    """
+    first = movies[0]
+    for movie in movies:
+        channel_indices(movie, shape)
+        if shape.channels is None and set(movie.channels) != set(first.channels):
+            common = [name for name in first.channels if name in movie.channels]
+            raise UserError(
+                f"its channels ({', '.join(movie.channels)}) are not those of {first.name} ({', '.join(first.channels)})",
+                f"choose channels that all have (--set clip.channels=[{','.join(common)}])" if common else "embed them into stores of their own",
+                movie.uri,
+            )
+        planes, wanted = (sampling(m, shape).planes for m in (movie, first))
+        if planes != wanted:
+            raise UserError(
+                f"it has {planes} planes and {first.name} has {wanted}", "set clip.z=max, or embed them into stores of their own", movie.uri
+            )
+    return shape.channels or first.channels
+
+
+def reading_order(clips: Sequence[Clip]) -> npt.NDArray[np.int64]:
+    """Return the order in which clips that share pixels follow each other: movie, time, place."""
+    return np.array(sorted(range(len(clips)), key=lambda i: (clips[i].movie, clips[i].t0, clips[i].y0, clips[i].x0)), np.int64)
+
+
+def read_batches(
+    movies: Mapping[str, Movie], clips: Sequence[Clip], shape: ClipShape, batch_size: int
+) -> Iterator[tuple[Sequence[Clip], npt.NDArray[np.float32]]]:
+    """Yield clips and their pixels, (B, C, T, Z, Y, X) float32, in the order given; the next batch is read meanwhile."""
+    memory = RecentChunks()
+    remembered = {name: memory.of(movie) for name, movie in movies.items()}
+    ahead: deque[tuple[Sequence[Clip], list[Future[npt.NDArray[np.float32]]]]] = deque()
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="cellvjepa-clips")
+    try:
+        for start in range(0, len(clips), batch_size):
+            batch = clips[start : start + batch_size]
+            ahead.append((batch, [pool.submit(read_clip, remembered[clip.movie], clip, shape) for clip in batch]))
+            if len(ahead) > 1:
+                yield _collect(*ahead.popleft())
+        while ahead:
+            yield _collect(*ahead.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def clips_of(embeddings: Embeddings, movies: Sequence[Movie]) -> tuple[Clip, ...]:
+    """Return the clip behind each row of a store, to look at it or to encode it again.
+
+    Parameters
+    ----------
+    embeddings
+        An open store.
+    movies
+        The archive's movies.
+
+    Raises
+    ------
+    UserError
+        If a movie is missing or no longer has these clips.
+    """
+    named = {movie.name: movie for movie in movies}
+    clips: dict[int, Clip] = {}
+    for name in embeddings.table["movie"].unique():
+        rows = embeddings.table[embeddings.table["movie"] == name]
+        if name not in named:
+            known = ", ".join(sorted(named)[:3]) or "none"
+            raise UserError(
+                f"the movie '{name}' of this store is not among those given ({known})", "give the archive it was made from", embeddings.path
+            )
+        found = windows_at(named[name], embeddings.provenance.clip_shape, rows).clips
+        if [clip.clip_id for clip in found] != rows["clip_id"].tolist():
+            raise UserError(f"the movie '{name}' has changed since this store was made", "embed it again into another store", named[name].uri)
+        clips.update(zip(rows.index, found, strict=True))
+    return tuple(clips[row] for row in embeddings.table.index)
+
+
+def _collect(batch: Sequence[Clip], reads: Sequence[Future[npt.NDArray[np.float32]]]) -> tuple[Sequence[Clip], npt.NDArray[np.float32]]:
+    return batch, np.stack([read.result() for read in reads])

@@ -1,0 +1,192 @@
+"""Embeddings on disk: AnnData on Zarr, opened, read in pieces, and changed so that the old store stays until the new one is complete.
+
+A store is a folder that ``anndata.read_zarr`` opens. What is in it: :mod:`cellvjepa.embedding.layout`; how it comes into being:
+:mod:`cellvjepa.embedding.unfinished`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import zarr
+from anndata.io import read_elem, write_elem
+
+from cellvjepa.embedding.layout import CHUNK_ROWS, OBS_COLUMNS, Frame, quiet_zarr, read_frame, storable
+from cellvjepa.embedding.provenance import Provenance
+from cellvjepa.embedding.unfinished import unfinished_rows
+from cellvjepa.errors import UserError
+from cellvjepa.writing import atomic_path
+
+
+class Vectors(Protocol):
+    """Vectors that are read when they are sliced, (N, D) float32; ``np.asarray`` reads them all."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    def __getitem__(self, rows: slice, /) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """One vector per clip, and what is known about it.
+
+    Parameters
+    ----------
+    path
+        The store.
+    vectors_ND
+        float32 (N, D), read when sliced.
+    table
+        One row per vector, index 0..N-1: clip_id, movie, track_id, t_start, t_stop [native frames, half open], time_s,
+        z_px, y_px, x_px, y_um, x_um (NaN where unknown), then whatever else the cells had and later steps added.
+        Texts are plain objects, missing ones None.
+    features
+        One row per dimension of a vector: its name (index), channel and statistic.
+    projections
+        ``{"X_pca": (N, K), "X_umap": (N, 2)}`` float32, as far as computed.
+    provenance
+        Where the vectors come from.
+    steps
+        How projections, clusters and predictions were made: parameters by name.
+    """
+
+    path: Path
+    vectors_ND: Vectors
+    table: pd.DataFrame
+    features: pd.DataFrame
+    projections: Mapping[str, npt.NDArray[np.float32]]
+    provenance: Provenance
+    steps: Mapping[str, Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        """Return the number of vectors."""
+        return len(self.table)
+
+    def blocks(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+        """Yield all vectors, one chunk at a time, with the rows that they are."""
+        for start in range(0, len(self), CHUNK_ROWS):
+            rows = slice(start, min(start + CHUNK_ROWS, len(self)))
+            yield rows, np.asarray(self.vectors_ND[rows], np.float32)
+
+
+def open_store(path: str | os.PathLike[str]) -> Embeddings:
+    """Open a store; vectors are read later, table and projections now.
+
+    Raises
+    ------
+    UserError
+        If there is none, it is unfinished, incomplete, or was not written by cellvjepa.
+    """
+    folder = Path(path)
+    if (rows := unfinished_rows(folder)) is not None:
+        what = f"these embeddings are unfinished ({rows[0]} of {rows[1]} rows are done)"
+        raise UserError(what, "run the same `cellvjepa embed` command again: it continues where it stopped", folder)
+    if not folder.is_dir():
+        raise UserError("there is no such store of embeddings", "make one with `cellvjepa embed`, or check the path", folder)
+    frame = read_frame(folder)
+    group: Any = zarr.open_group(folder, mode="r", zarr_format=3)
+    if not isinstance(vectors := group.get("X"), zarr.Array):
+        raise UserError("the vectors are missing", "copy the whole folder again, or make the store again with `cellvjepa embed`", folder)
+    _refuse_incomplete(folder, frame, vectors)
+    projections = {name: np.asarray(read_elem(group["obsm"][name]), np.float32) for name in sorted(group["obsm"])}
+    return Embeddings(folder, vectors, frame.table, frame.features, projections, frame.provenance, frame.steps)
+
+
+def revise_store(
+    path: str | os.PathLike[str],
+    *,
+    columns: pd.DataFrame | None = None,
+    projections: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    steps: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Add or replace columns, projections and notes on how they were made.
+
+    A new store is built beside the old one, sharing the vectors' files where the disk can do that, and takes its place when
+    it is complete: a crash leaves the old store as it was.
+
+    Parameters
+    ----------
+    columns
+        One row per row of the store, in its order.
+    projections
+        ``{"X_umap": (N, 2)}``: for ``obsm``.
+    steps
+        Parameters by name, values as JSON has them.
+
+    Raises
+    ------
+    UserError
+        If the disk is full or the folder cannot be written to.
+    """
+    with atomic_path(path) as new:
+        shutil.copytree(path, new, copy_function=_sharing(Path(path) / "X"))
+        group = zarr.open_group(new, mode="r+", use_consolidated=False)
+        with quiet_zarr():
+            if columns is not None:
+                obs = read_elem(group["obs"])
+                added = storable(columns.set_axis(obs.index, axis="index"))
+                write_elem(group, "obs", pd.concat([obs.drop(columns=obs.columns.intersection(added.columns)), added], axis="columns"))
+            for name, values in (projections or {}).items():
+                write_elem(group["obsm"], name, values)
+            for name, parameters in (steps or {}).items():
+                write_elem(group["uns/cellvjepa/steps"], name, json.dumps(dict(parameters)))
+            zarr.consolidate_metadata(new)
+
+
+def add_columns(path: str | os.PathLike[str], table: pd.DataFrame, name: str, parameters: Mapping[str, Any]) -> None:
+    """Add columns to the table of a store, e.g. predictions and their probabilities; those of the same name are replaced.
+
+    Parameters
+    ----------
+    path
+        A finished store.
+    table
+        One row per row of the store, in its order; the index plays no part.
+    name
+        Under which ``parameters`` are kept in the store's ``steps``.
+    parameters
+        How the columns were made, values as JSON has them.
+
+    Raises
+    ------
+    UserError
+        If the number of rows differs, a column belongs to the store itself, or the store cannot be written.
+    """
+    rows = len(open_store(path))
+    if len(table) != rows:
+        raise UserError(f"{len(table)} rows cannot be added to a store of {rows}", "make the table from this store", path)
+    if own := [column for column in table.columns if column in OBS_COLUMNS]:
+        raise UserError(f"the column '{own[0]}' belongs to the store itself", "give the new column another name", path)
+    revise_store(path, columns=table, steps={name: parameters})
+
+
+def _refuse_incomplete(folder: Path, frame: Frame, vectors: zarr.Array[Any]) -> None:
+    if vectors.shape != (len(frame.table), len(frame.features)):
+        rows = " x ".join(map(str, vectors.shape))
+        what = f"the vectors ({rows}) do not fit the table ({len(frame.table)} rows) and its {len(frame.features)} features"
+        raise UserError(what, "the store is damaged: make it again with `cellvjepa embed`", folder)
+    if (lost := vectors.nchunks - vectors.nchunks_initialized) > 0:
+        raise UserError(f"{lost} of {vectors.nchunks} pieces of the vectors are missing", "copy the whole folder again", folder)
+
+
+def _sharing(shared: Path) -> Any:
+    def copy(source: str, target: str) -> str:
+        if Path(source).is_relative_to(shared):
+            try:
+                os.link(source, target)  # these files never change; a second name costs no space
+                return target
+            except OSError:
+                pass  # this disk cannot do it
+        return shutil.copy2(source, target)
+
+    return copy
