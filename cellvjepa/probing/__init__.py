@@ -1,0 +1,1 @@
+"""Classifying phenotypes from a few labels, and scoring it honestly."""

@@ -1,0 +1,226 @@
+"""labels.csv and the rows of a store it speaks about."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellvjepa.errors import UserError
+
+_NO_END = 10**15 - 1  # later than any frame, and still exact in every number type on the way
+_EXTRA_COLUMNS = ("group", "annotator", "date")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labelled rows of an embedding table.
+
+    Parameters
+    ----------
+    rows_N
+        int64 (N,), ascending: positions in the embedding table. Features are taken with the same index.
+    names_N
+        str (N,): the label of each row.
+    table
+        The N labelled rows with every column of the embedding table, and ``group``, ``annotator`` and ``date`` where
+        labels.csv has them; the index is ``0 .. N-1``.
+    source
+        Where the labels come from.
+    notes
+        What was left out and why, for people, e.g. ``"3 lines of labels.csv cover less than half of any row"``.
+    """
+
+    rows_N: npt.NDArray[np.int64]
+    names_N: npt.NDArray[np.str_]
+    table: pd.DataFrame
+    source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, sorted."""
+        return tuple(str(name) for name in np.unique(self.names_N))
+
+    @property
+    def codes_N(self) -> npt.NDArray[np.int64]:
+        """int64 (N,): the position of each row's label in :attr:`classes`."""
+        return np.unique(self.names_N, return_inverse=True)[1].astype(np.int64)
+
+
+def read_labels(path: str | os.PathLike[str], table: pd.DataFrame) -> Labels:
+    """Read labels.csv and find the rows of an embedding table that it labels.
+
+    A row gets a label if the label's interval ``[t_start, t_stop)`` covers at least half of the row's; a line without
+    times speaks of the whole track. Where two labels cover exactly half each, the row is between them and left out.
+    Lines whose label is empty are left out.
+
+    Parameters
+    ----------
+    path
+        A comma-separated file with the columns ``track_id`` and ``label``, ``movie`` where the table has more than one;
+        optional ``t_start``, ``t_stop`` [native frames, half open], ``group``, ``annotator``, ``date``.
+    table
+        The embedding table: at least ``movie``, ``track_id``, ``t_start``, ``t_stop``.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, a column is missing, a movie or track is unknown, a number is none, an interval is
+        empty, no row is matched, two labels contradict each other on a row, or only one class is left.
+    """
+    lines, notes = _read_lines(Path(path))
+    lines = _with_movie(lines, table, path)
+    _refuse_unknown(lines, table, path)
+    matches, unused = _matches(lines, table)
+    if matches.empty:
+        first = lines.iloc[0]
+        raise UserError(
+            f"none of the {len(lines)} labels covers at least half of an embedded window (the first: {_describe(first)})",
+            "check that t_start and t_stop are frames of the movie, or embed these cells at these times",
+            path,
+        )
+    chosen, undecided = _one_per_row(matches, lines, table, path)
+    if unused:
+        notes.append(f"{unused} of {len(lines)} labels cover at least half of no embedded window and are not used")
+    if undecided:
+        notes.append(f"{undecided} windows lie half in one label and half in another and are not used")
+    names = chosen["label"].to_numpy(dtype=str)
+    if len(set(names)) < 2:
+        raise UserError(f"only one class is left: all {len(names)} labelled rows are '{names[0]}'", "label cells of at least two classes", path)
+    rows = chosen["row"].to_numpy(dtype=np.int64)
+    labelled = table.iloc[rows].reset_index(drop=True)
+    extra = {name: lines[name].to_numpy()[chosen["line"]] for name in _EXTRA_COLUMNS if name in lines}
+    return Labels(rows, names, labelled.assign(**extra), os.fspath(path), tuple(notes))
+
+
+def _read_lines(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    try:
+        text = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError("the labels file does not exist", "check the path", path) from None
+    except (IsADirectoryError, PermissionError):
+        raise UserError("this cannot be read as a file", "give the path of a .csv file that you may read", path) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"this is not a comma-separated table ({error})", "save it as CSV (comma-separated, UTF-8)", path) from None
+    text.columns = [str(name).strip() for name in text.columns]
+    missing = [name for name in ("track_id", "label") if name not in text]
+    if missing:
+        raise UserError(
+            f"missing columns: {', '.join(missing)} (found: {', '.join(text.columns)})",
+            "the first line must read movie,track_id,label; optional are t_start,t_stop,group,annotator,date",
+            path,
+        )
+    text = text.apply(lambda column: column.str.strip())
+    named = text["label"] != ""
+    notes = [f"{int((~named).sum())} lines without a label are not used"] if not named.all() else []
+    lines = text[named].reset_index(drop=True)
+    if lines.empty:
+        raise UserError("the file holds no labels", "write at least one line per class", path)
+    lines["track_id"] = _whole_numbers(lines, "track_id", path)
+    lines["start"] = _whole_numbers(lines, "t_start", path, empty=0) if "t_start" in lines else 0
+    lines["stop"] = _whole_numbers(lines, "t_stop", path, empty=_NO_END) if "t_stop" in lines else _NO_END
+    empty = lines["stop"] <= lines["start"]
+    if empty.any():
+        raise UserError(
+            f"{int(empty.sum())} labels end before they begin (the first: {_describe(lines[empty].iloc[0])})",
+            "t_stop is the first frame that no longer belongs to the label, so it must be larger than t_start",
+            path,
+        )
+    return lines, notes
+
+
+def _whole_numbers(lines: pd.DataFrame, column: str, path: Path, empty: int | None = None) -> pd.Series[int]:
+    text = lines[column] if empty is None else lines[column].replace("", str(empty))
+    # Spreadsheets write 7 as 7.0; anything else after the point is no frame and no track.
+    wrong = ~text.str.fullmatch(r"[+-]?\d{1,15}(\.0*)?")
+    if wrong.any():
+        line = int(np.flatnonzero(wrong)[0])
+        raise UserError(
+            f"{column} must be a whole number, but {int(wrong.sum())} lines have another (the first: '{text.iloc[line]}')", "correct the column", path
+        )
+    return text.str.replace(r"\.0*$", "", regex=True).astype(np.int64)
+
+
+def _with_movie(lines: pd.DataFrame, table: pd.DataFrame, path: str | os.PathLike[str]) -> pd.DataFrame:
+    if "movie" in lines:
+        return lines
+    movies = sorted(table["movie"].astype(str).unique())
+    if len(movies) != 1:
+        raise UserError(
+            f"there is no column 'movie', but the embeddings come from {len(movies)} movies ({movies[0]}, ...)", "add the column 'movie'", path
+        )
+    return lines.assign(movie=movies[0])
+
+
+def _refuse_unknown(lines: pd.DataFrame, table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    known = set(table["movie"].astype(str))
+    unknown = lines[~lines["movie"].isin(known)]
+    if len(unknown):
+        raise UserError(
+            f"{len(unknown)} labels name a movie that was not embedded (the first: '{unknown['movie'].iloc[0]}')",
+            f"use the names of the embeddings: {', '.join(sorted(known)[:3])}{', ...' if len(known) > 3 else ''}",
+            path,
+        )
+    tracks = pd.MultiIndex.from_arrays([table["movie"].astype(str), table["track_id"]])
+    unknown = lines[~pd.MultiIndex.from_frame(lines[["movie", "track_id"]]).isin(tracks)]
+    if len(unknown):
+        first = unknown.iloc[0]
+        raise UserError(
+            f"{len(unknown)} labels name a track that was not embedded (the first: track {first['track_id']} of {first['movie']})",
+            "check the track numbers, or embed these cells too",
+            path,
+        )
+
+
+def _matches(lines: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return one line per (label line, row) where the label covers at least half of the row, and the count of unused labels."""
+    rows = pd.DataFrame(
+        {
+            "movie": table["movie"].astype(str).to_numpy(),
+            "track_id": table["track_id"].to_numpy(np.int64),
+            "row": np.arange(len(table)),
+            "row_start": table["t_start"].to_numpy(np.int64),
+            "row_stop": table["t_stop"].to_numpy(np.int64),
+        }
+    )
+    pairs = lines[["movie", "track_id", "label", "start", "stop"]].assign(line=np.arange(len(lines))).merge(rows, on=["movie", "track_id"])
+    pairs["covered"] = np.minimum(pairs["stop"], pairs["row_stop"]) - np.maximum(pairs["start"], pairs["row_start"])
+    pairs["half"] = np.where(pairs["start"] <= pairs["row_start"], 0, 1)
+    matches = pairs[2 * pairs["covered"] >= pairs["row_stop"] - pairs["row_start"]]
+    return matches, len(lines) - matches["line"].nunique()
+
+
+def _one_per_row(matches: pd.DataFrame, lines: pd.DataFrame, table: pd.DataFrame, path: str | os.PathLike[str]) -> tuple[pd.DataFrame, int]:
+    """Return the best covering label of each row (columns row, line, label), and how many rows lie halfway."""
+    best = matches.sort_values(["row", "covered", "line"], ascending=[True, False, True], kind="stable")
+    several = best[best.groupby("row")["label"].transform("nunique") > 1]
+    if several.empty:
+        return best.drop_duplicates("row").reset_index(drop=True), 0
+    # Two labels that each cover one exact half meet in the middle of the row; any others speak of the same frames.
+    half = several["half"].where(2 * several["covered"] == several["row_stop"] - several["row_start"], -1)
+    per_half = several.groupby([several["row"], half])["label"].nunique().reset_index()
+    contradicted = per_half.loc[(per_half["half"] == -1) | (per_half["label"] > 1), "row"].unique()
+    overlapping = several[several["row"].isin(contradicted)]
+    if len(overlapping):
+        row = int(overlapping["row"].iloc[0])
+        names = sorted(overlapping.loc[overlapping["row"] == row, "label"].unique())
+        where = table.iloc[row]
+        raise UserError(
+            f"{len(contradicted)} rows have contradictory labels (the first: track {where['track_id']} of {where['movie']}, "
+            f"frames {where['t_start']} to {where['t_stop']}: {' and '.join(names)})",
+            "keep one label for each time, or split the file by annotator",
+            path,
+        )
+    halfway = best["row"].isin(several["row"])
+    return best[~halfway].drop_duplicates("row").reset_index(drop=True), int(several["row"].nunique())
+
+
+def _describe(line: pd.Series[Any]) -> str:
+    times = f", frames {line.get('t_start', '')} to {line.get('t_stop', '')}" if line.get("t_start") or line.get("t_stop") else ""
+    return f"track {line['track_id']} of {line.get('movie', 'the movie')}{times}: {line['label']}"

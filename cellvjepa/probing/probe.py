@@ -1,0 +1,245 @@
+"""A probe: a small classifier on the features of a frozen encoder, and what it was made from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from cellvjepa import __version__
+from cellvjepa.config import ProbeConfig
+from cellvjepa.embedding.provenance import Provenance
+from cellvjepa.errors import UserError
+from cellvjepa.probing.labels import Labels
+from cellvjepa.probing.linear import LinearHead, fit_linear
+from cellvjepa.probing.neighbours import NeighbourHead, fit_neighbours
+from cellvjepa.probing.splits import Groups
+from cellvjepa.progress import Progress, silent
+from cellvjepa.writing import atomic_path
+
+Kind = Literal["attentive", "linear", "knn"]
+
+ARRAYS_FILE = "probe.safetensors"
+CARD_FILE = "probe.json"
+_LARGEST_CARD = 2**24
+_MADE_BY = "make one with `cellvjepa probe`, or check the path"
+_DAMAGED = "copy the folder again, or make the probe again with `cellvjepa probe`"
+
+
+class Head(Protocol):
+    """What turns features into probabilities: a :class:`LinearHead`, a :class:`NeighbourHead` or an ``AttentiveHead``."""
+
+    def probabilities(self, features: npt.NDArray[Any], /) -> npt.NDArray[np.float64]:
+        """Return (N, K) probabilities of features: (N, D) vectors, or (N, L, D) tokens for an attentive head."""
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what has to be saved."""
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What the numbers are that a probe reads; a probe can only be used on the same.
+
+    Parameters
+    ----------
+    encoder_sha256
+        Of the encoder's weights.
+    clip
+        The clip shape: field by field, as JSON has them.
+    channels
+        Whose features stand side by side, in this order.
+    statistic
+        How tokens became a vector (``"mean"``, ``"moments"``), or ``"tokens"`` for all of them.
+    width
+        Numbers in a vector or a token.
+    """
+
+    encoder_sha256: str
+    clip: Mapping[str, Any]
+    channels: tuple[str, ...]
+    statistic: str
+    width: int
+
+    @classmethod
+    def of(cls, provenance: Provenance, kind: Kind, width: int) -> FeatureSpec:
+        """Return what the features of a store are to a probe of this kind."""
+        clip = json.loads(json.dumps(asdict(provenance.clip_shape)))
+        return cls(provenance.source.checkpoint_sha256, clip, provenance.channels, "tokens" if kind == "attentive" else provenance.pool, width)
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A fitted classifier.
+
+    Parameters
+    ----------
+    kind
+        Which head it is.
+    head
+        The classifier itself.
+    classes
+        K names, in the order of its probabilities.
+    made_from
+        The features it was fitted on.
+    notes
+        How it was made, JSON values: labels, date, settings.
+    """
+
+    kind: Kind
+    head: Head
+    classes: tuple[str, ...]
+    made_from: FeatureSpec
+    notes: Mapping[str, Any]
+
+
+def fit_head(
+    features: npt.NDArray[Any],
+    codes_N: npt.NDArray[np.int64],
+    classes: int,
+    config: ProbeConfig,
+    groups_N: npt.NDArray[np.int64],
+    progress: Progress = silent,
+) -> Head:
+    """Fit a classifier of the configured kind.
+
+    Parameters
+    ----------
+    features
+        (N, D) vectors; (N, L, D) tokens for the attentive kind.
+    codes_N
+        Class of each row, 0 to ``classes`` - 1; a class without rows is never predicted.
+    groups_N
+        Group of each row, for choices made on the training rows themselves (attentive only).
+    """
+    assert features.ndim == (3 if config.kind == "attentive" else 2), (config.kind, features.shape)
+    assert len(features) == len(codes_N) == len(groups_N), (features.shape, codes_N.shape, groups_N.shape)
+    if config.kind == "linear":
+        return fit_linear(features, codes_N, classes)
+    if config.kind == "knn":
+        return fit_neighbours(features, codes_N, classes, config.neighbours)
+    from cellvjepa.probing.attentive import fit_attentive  # torch, only where it is needed
+
+    return fit_attentive(features, codes_N, classes, config, groups_N, progress)
+
+
+def fit_probe(
+    features: npt.NDArray[Any], labels: Labels, groups: Groups, made_from: FeatureSpec, config: ProbeConfig, progress: Progress = silent
+) -> Probe:
+    """Fit the probe to use: on all labelled rows (its score comes from cross-validation, not from here).
+
+    Parameters
+    ----------
+    features
+        Features of the labelled rows, in the order of ``labels``.
+    """
+    head = fit_head(features, labels.codes_N, len(labels.classes), config, groups.codes_N, progress)
+    counts = {name: int((labels.names_N == name).sum()) for name in labels.classes}
+    notes = {
+        "version": __version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "labels": labels.source,
+        "rows per class": counts,
+        "settings": config.model_dump(mode="json"),
+    }
+    return Probe(config.kind, head, labels.classes, made_from, notes)
+
+
+def predict(probe: Probe, features: npt.NDArray[Any]) -> pd.DataFrame:
+    """Return ``predicted``, ``probability`` (of that class) and ``p_CLASS`` for each class, one line per row of features."""
+    return prediction_table(probe.head.probabilities(features), probe.classes)
+
+
+def prediction_table(probabilities_NK: npt.NDArray[np.float64], classes: tuple[str, ...]) -> pd.DataFrame:
+    """Return probabilities as a table: see :func:`predict`."""
+    best = probabilities_NK.argmax(axis=1)
+    columns = {f"p_{name}": probabilities_NK[:, k] for k, name in enumerate(classes)}
+    chosen = {"predicted": np.array(classes, dtype=object)[best], "probability": np.take_along_axis(probabilities_NK, best[:, None], axis=1)[:, 0]}
+    return pd.DataFrame({**chosen, **columns})
+
+
+def save_probe(probe: Probe, folder: str | os.PathLike[str]) -> None:
+    """Write ``probe.safetensors`` (the numbers) and ``probe.json`` (what they are) into a folder.
+
+    Raises
+    ------
+    UserError
+        If the disk is full or the folder cannot be written to.
+    """
+    card = {"kind": probe.kind, "classes": list(probe.classes), "made_from": asdict(probe.made_from), "notes": dict(probe.notes)}
+    # The card is also inside the numbers, so that the two cannot be mixed up.
+    text = json.dumps(card, indent=2, sort_keys=True)
+    with atomic_path(Path(folder) / ARRAYS_FILE) as part:
+        save_file({name: np.ascontiguousarray(array) for name, array in probe.head.arrays().items()}, part, metadata={"card": text})
+    with atomic_path(Path(folder) / CARD_FILE) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def load_probe(folder: str | os.PathLike[str], wanted: FeatureSpec | None = None) -> Probe:
+    """Read a probe, to be used on features that are ``wanted`` (``None``: whatever it was made from).
+
+    Raises
+    ------
+    UserError
+        If there is none, it is damaged, or it was made from other features; the differences are named.
+    """
+    path = Path(folder) / ARRAYS_FILE
+    if not path.is_file():
+        raise UserError("there is no probe here", _MADE_BY, folder)
+    try:
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get("card", "")
+            if len(text) > _LARGEST_CARD:
+                raise ValueError("its description is too long")
+            card = json.loads(text)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        made_from = FeatureSpec(**{**card["made_from"], "channels": tuple(card["made_from"]["channels"])})
+        kind, classes = card["kind"], tuple(map(str, card["classes"]))
+        head = _head(kind, arrays)
+        if head.probabilities(_zeros(kind, made_from)).shape != (1, len(classes)):
+            raise ValueError(f"its numbers are not those of {len(classes)} classes and {made_from.width} features")
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(f"the probe cannot be read ({error})", _DAMAGED, path) from None
+    if wanted is not None and (found := _differences(made_from, wanted)):
+        raise UserError(f"the probe was made from other features: {'; '.join(found)}", "use the encoder it was made with, or make a new probe", path)
+    return Probe(kind, head, classes, made_from, card["notes"])
+
+
+def _head(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Head:
+    if kind == "linear":
+        return LinearHead.from_arrays(arrays)
+    if kind == "knn":
+        return NeighbourHead.from_arrays(arrays)
+    if kind == "attentive":
+        from cellvjepa.probing.attentive import AttentiveHead
+
+        return AttentiveHead.from_arrays(arrays)
+    raise ValueError(f"unknown kind '{kind}'")
+
+
+def _zeros(kind: str, made_from: FeatureSpec) -> npt.NDArray[np.float32]:
+    """Return one row of features, to see that a loaded head accepts them."""
+    width = int(made_from.width)
+    return np.zeros((1, len(made_from.channels), width) if kind == "attentive" else (1, width), np.float32)
+
+
+def _differences(made_from: FeatureSpec, wanted: FeatureSpec) -> list[str]:
+    found = []
+    for field in fields(FeatureSpec):
+        there, here = getattr(made_from, field.name), getattr(wanted, field.name)
+        if field.name == "clip":
+            keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+            found += [f"clip.{key} is {there.get(key)} there and {here.get(key)} here" for key in keys]
+        elif there != here:
+            short = (there[:12], here[:12]) if field.name == "encoder_sha256" else (there, here)
+            found.append(f"{field.name} is {short[0]} there and {short[1]} here")
+    return found
