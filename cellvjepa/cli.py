@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from typer.exceptions import TyperException
@@ -20,7 +20,10 @@ from cellvjepa import __version__
 from cellvjepa.config import Config, config_from, load_config
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.terminal import Terminal
-from cellvjepa.writing import readable_write_errors
+from cellvjepa.writing import readable_write_errors, writable_folder
+
+if TYPE_CHECKING:
+    from cellvjepa.movies.readers import Archive
 
 app = typer.Typer(
     name="cellvjepa",
@@ -90,7 +93,7 @@ def demo(out: Annotated[Path, typer.Option("--out", help="Folder for the results
 @app.command()
 def inspect(paths: Paths, config: ConfigFile = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Show every movie: axes, shape, dtype, channels, scale, interval, chunks, cost of a clip, and problems with remedies."""
-    from cellvjepa.movies.clips import ClipShape
+    from cellvjepa.movies.clip_shape import ClipShape
     from cellvjepa.movies.readers import open_archives
     from cellvjepa.movies.survey import survey
 
@@ -100,7 +103,7 @@ def inspect(paths: Paths, config: ConfigFile = None, overrides: Overrides = None
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        _print_survey(found)
+        _print_survey(archive, found)
 
 
 @app.command()
@@ -159,7 +162,7 @@ def embed(
     from cellvjepa.embedding.embed import embed_windows
     from cellvjepa.embedding.provenance import Source
     from cellvjepa.model.weights import load_encoder
-    from cellvjepa.movies.clips import ClipShape
+    from cellvjepa.movies.clip_shape import ClipShape
     from cellvjepa.movies.levels import with_levels
 
     if (cells is None) == (not grid):
@@ -175,7 +178,7 @@ def embed(
         else:
             windows = grid_windows(archive.movies, shape, values.embed.stride_frames)
         movies = [with_levels(movie) for movie in archive.movies]
-        embed_windows(encoder, movies, windows, shape, values.embed, out, Source.of(card, model, paths), progress=terminal)
+        embed_windows(encoder, movies, windows, shape, values.embed, out, Source.of(card, model.resolve(), [path.resolve() for path in paths]), progress=terminal)
     typer.echo(f"Store: {out} ({len(windows.clips)} embeddings)")
 
 
@@ -194,6 +197,53 @@ def cluster(
         project(store, projection.value, seed=seed, progress=terminal)
         find_clusters(store, method.value, seed=seed, progress=terminal)
     typer.echo(f"Store: {store} (added {projection.value} and clusters by {method.value})")
+
+
+@app.command()
+def probe(
+    store: Store,
+    labels: Annotated[Path, typer.Option("--labels", help="labels.csv: movie, track_id, label; optional t_start, t_stop.", metavar="CSV")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the probe and its report.", metavar="DIR")],
+    kind: Annotated[Optional[ProbeKind], typer.Option("--kind", help="Default: linear.")] = None,  # noqa: UP045
+    group: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--group", help="Column whose values never stand on both sides of a split. Default: movie, else track family.", metavar="COLUMN"),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train a classifier on the embeddings, and score it on groups it has not seen, beside simple baselines."""
+    from cellvjepa.probing.evaluation import evaluate
+    from cellvjepa.probing.probe import save_probe
+    from cellvjepa.report.probe_page import write_probe_page
+
+    chosen = [f"probe.kind={kind.value}"] * (kind is not None) + [f"probe.group={group}"] * (group is not None)
+    settings_of_probe = load_config(None, [*(overrides or ()), *chosen]).probe
+    writable_folder(out)
+    with Terminal() as terminal:
+        found = evaluate(store, labels, settings_of_probe, progress=terminal)
+    save_probe(found.probe, out)
+    page = write_probe_page(out, found)
+    typer.echo(f"{found.report}\nProbe:  {out}\nReport: {page}")
+
+
+@app.command()
+def predict(
+    store: Store, probe: Annotated[Path, typer.Option("--probe", help="A folder made by 'cellvjepa probe'.", metavar="DIR")]
+) -> None:
+    """Add a probe's prediction and its probability to every row of a store."""
+    from cellvjepa.embedding.store import add_columns, open_store
+    from cellvjepa.probing.evaluation import features_of
+    from cellvjepa.probing.probe import FeatureSpec, load_probe
+    from cellvjepa.probing.probe import predict as predict_rows
+
+    kind = load_probe(probe).kind
+    with Terminal() as terminal:
+        features = features_of(store, kind, terminal)
+    loaded = load_probe(probe, FeatureSpec.of(open_store(store).provenance, kind, features.shape[-1]))
+    table = predict_rows(loaded, features)
+    add_columns(store, table, "probe", dict(loaded.notes))
+    counts = ", ".join(f"{name} {count}" for name, count in table["predicted"].value_counts().items())
+    typer.echo(f"Store: {store} ({counts})")
 
 
 @app.command()
@@ -228,40 +278,42 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _open_for_clips(paths: list[Path], config: Config, terminal: Terminal) -> Any:
+def _open_for_clips(paths: list[Path], config: Config, terminal: Terminal) -> Archive:
+    from cellvjepa.movies.clip_shape import ClipShape
     from cellvjepa.movies.readers import open_archives
+    from cellvjepa.movies.usable import usable
 
-    archive = open_archives(paths, progress=terminal)
-    for skipped in archive.skipped:
-        terminal.note(f"skipped {skipped.path}: {skipped.what}. {skipped.remedy}.")
+    archive = usable(open_archives(paths, progress=terminal), ClipShape.of(config.clip))
+    for line in _grouped([(skipped.path, f"{skipped.what}. {skipped.remedy}.") for skipped in archive.skipped]):
+        terminal.note(f"skipped {line}")
     return archive
 
 
-def _print_survey(found: dict[str, Any]) -> None:
+def _grouped(findings: list[tuple[str, str]]) -> list[str]:
+    """Say what many have in common once: ``"a.tif and 3 more: ..."``."""
+    by_sentence: dict[str, list[str]] = {}
+    for name, sentence in findings:
+        by_sentence.setdefault(sentence, []).append(name)
+    return [f"{names[0] if len(names) == 1 else f'{names[0]} and {len(names) - 1} more'}: {sentence}" for sentence, names in by_sentence.items()]
+
+
+def _print_survey(archive: Archive, found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=True)
-    table = Table("movie", "T C Z Y X", "dtype", "channels", "pixel", "interval", "MB/clip", "decoded/used", "axes")
-    for movie in found["movies"]:
-        scale, interval = movie["pixel_um"], movie["interval_s"]
-        table.add_row(
-            movie["name"],
-            " ".join(str(movie["shape"][axis]) for axis in "TCZYX"),
-            movie["dtype"],
-            ", ".join(movie["channels"]),
-            "unknown" if scale is None else f"{scale['x']:g} um",
-            "unknown" if interval is None else f"{interval:g} s",
-            "-" if movie["mb_per_clip"] is None else f"{movie['mb_per_clip']:.2f}",
-            "-" if movie["read_amplification"] is None else f"{movie['read_amplification']:.1f}x",
-            "assumed" if "assumed" in movie["axes"].values() else "from file",
-        )
+    from cellvjepa.movies.survey import COLUMNS, table_rows
+
+    console = Console()
+    # Problems follow below the table: a sentence does not fit into a column, and many movies share one.
+    table = Table(*COLUMNS[:-1], box=None, pad_edge=False, header_style="bold")
+    for row in table_rows(archive, found):
+        table.add_row(*row[:-1])
     console.print(table)
-    for movie in found["movies"]:
-        for problem in movie["problems"]:
-            console.print(f"{movie['name']}: {problem['what']}. {problem['remedy']}.", markup=False, highlight=False)
-    for skipped in found["skipped"]:
-        console.print(f"skipped {skipped['path']}: {skipped['what']}. {skipped['remedy']}.", markup=False, highlight=False)
+    described = zip(archive.movies, found["movies"], strict=True)
+    for line in _grouped([(movie.name, f"{p['what']}. {p['remedy']}.") for movie, one in described for p in one["problems"]]):
+        console.print(f"- {line}", markup=False, highlight=False)
+    for line in _grouped([(s["path"], f"{s['what']}. {s['remedy']}.") for s in found["skipped"]]):
+        console.print(f"- skipped {line}", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

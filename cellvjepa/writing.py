@@ -75,7 +75,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _replace(part: Path, final: Path) -> None:
-    if part.is_dir() and final.exists():
-        # A folder cannot be replaced in one step: the old one steps aside into the scratch folder first.
-        os.replace(final, part.with_name(f"{part.name}.old"))
-    os.replace(part, final)
+    if not (part.is_dir() and final.exists()):
+        os.replace(part, final)
+        return
+    # A folder cannot be replaced in one step: the old one steps aside into the scratch folder first.
+    aside = part.with_name(f"{part.name}.old")
+    try:
+        os.replace(final, aside)
+        os.replace(part, final)
+    except BaseException:  # Ctrl-C in between, too: the scratch folder is about to be removed, and the old one with it
+        if aside.exists() and not final.exists():
+            os.replace(aside, final)
+        raise

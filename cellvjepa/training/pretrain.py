@@ -14,7 +14,8 @@ from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
 from cellvjepa.model.vjepa import VJepa, build_vjepa
 from cellvjepa.model.weights import load_encoder, save_encoder
-from cellvjepa.movies.clips import ClipShape, random_clip, read_clip, sampling
+from cellvjepa.movies.clip_shape import ClipShape, sampling
+from cellvjepa.movies.clips import random_clip, read_clip
 from cellvjepa.movies.levels import with_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.stream import Stream
