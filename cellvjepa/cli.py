@@ -83,7 +83,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @app.command()
 def demo(out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("cellvjepa-demo")) -> None:
     """Tell the whole story on the sample data, in under three minutes on two CPU cores, ending with report.html."""
-    from cellvjepa.demo import run_demo
+    from cellvjepa.stories.demo import run_demo
 
     with Terminal() as terminal:
         report = run_demo(out, terminal)
@@ -132,7 +132,7 @@ def pretrain(
     ] = None,
 ) -> None:
     """Pretrain an encoder on your own movies."""
-    from cellvjepa.report.run_page import write_run_page
+    from cellvjepa.stories.run import tell_run
     from cellvjepa.training.pretrain import pretrain as run_pretraining
     from cellvjepa.training.pretrain import run_config
 
@@ -140,7 +140,7 @@ def pretrain(
     with Terminal() as terminal:
         archive = _open_for_clips(paths, values, terminal)
         run_pretraining(archive.movies, out, values, resume=resume, init_from=init_from, progress=terminal)
-        page = write_run_page(out)
+        page = tell_run(out, archive.movies)
     typer.echo(f"Encoder: {out / 'encoder.safetensors'}\nReport:  {page}")
 
 
@@ -178,7 +178,16 @@ def embed(
         else:
             windows = grid_windows(archive.movies, shape, values.embed.stride_frames)
         movies = [with_levels(movie) for movie in archive.movies]
-        embed_windows(encoder, movies, windows, shape, values.embed, out, Source.of(card, model.resolve(), [path.resolve() for path in paths]), progress=terminal)
+        embed_windows(
+            encoder,
+            movies,
+            windows,
+            shape,
+            values.embed,
+            out,
+            Source.of(card, model.resolve(), [path.resolve() for path in paths]),
+            progress=terminal,
+        )
     typer.echo(f"Store: {out} ({len(windows.clips)} embeddings)")
 
 
@@ -207,14 +216,16 @@ def probe(
     kind: Annotated[Optional[ProbeKind], typer.Option("--kind", help="Default: linear.")] = None,  # noqa: UP045
     group: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--group", help="Column whose values never stand on both sides of a split. Default: movie, else track family.", metavar="COLUMN"),
+        typer.Option(
+            "--group", help="Column whose values never stand on both sides of a split. Default: movie, else track family.", metavar="COLUMN"
+        ),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Train a classifier on the embeddings, and score it on groups it has not seen, beside simple baselines."""
     from cellvjepa.probing.evaluation import evaluate
     from cellvjepa.probing.probe import save_probe
-    from cellvjepa.report.probe_page import write_probe_page
+    from cellvjepa.stories.probe import lead, tell_probe
 
     chosen = [f"probe.kind={kind.value}"] * (kind is not None) + [f"probe.group={group}"] * (group is not None)
     settings_of_probe = load_config(None, [*(overrides or ()), *chosen]).probe
@@ -222,14 +233,12 @@ def probe(
     with Terminal() as terminal:
         found = evaluate(store, labels, settings_of_probe, progress=terminal)
     save_probe(found.probe, out)
-    page = write_probe_page(out, found)
-    typer.echo(f"{found.report}\nProbe:  {out}\nReport: {page}")
+    page = tell_probe(out, found)
+    typer.echo(f"{lead(found)}\nProbe:  {out}\nReport: {page}")
 
 
 @app.command()
-def predict(
-    store: Store, probe: Annotated[Path, typer.Option("--probe", help="A folder made by 'cellvjepa probe'.", metavar="DIR")]
-) -> None:
+def predict(store: Store, probe: Annotated[Path, typer.Option("--probe", help="A folder made by 'cellvjepa probe'.", metavar="DIR")]) -> None:
     """Add a probe's prediction and its probability to every row of a store."""
     from cellvjepa.embedding.store import add_columns, open_store
     from cellvjepa.probing.evaluation import features_of
@@ -239,7 +248,7 @@ def predict(
     kind = load_probe(probe).kind
     with Terminal() as terminal:
         features = features_of(store, kind, terminal)
-    loaded = load_probe(probe, FeatureSpec.of(open_store(store).provenance, kind, features.shape[-1]))
+    loaded = load_probe(probe, FeatureSpec.of(open_store(store).provenance, features))
     table = predict_rows(loaded, features)
     add_columns(store, table, "probe", dict(loaded.notes))
     counts = ", ".join(f"{name} {count}" for name, count in table["predicted"].value_counts().items())

@@ -25,8 +25,9 @@ MAY_IMPORT = {
     "embedding": GROUND | {"movies", "cells", "model"},
     "probing": GROUND | {"movies", "cells", "model", "embedding"},
     "report": {"errors", "writing"},
-    "demo": GROUND | {"movies", "cells", "model", "training", "embedding", "probing", "report"},
-    "cli": GROUND | {"movies", "cells", "model", "training", "embedding", "probing", "report", "demo"},
+    "stories": GROUND | {"movies", "cells", "model", "training", "embedding", "probing", "report"},
+    "terminal": {"errors"},
+    "cli": GROUND | {"movies", "cells", "model", "training", "embedding", "probing", "report", "stories", "terminal"},
     "__init__": GROUND | {"movies", "cells", "model", "training", "embedding", "probing", "report"},
     "__main__": {"cli"},
 }

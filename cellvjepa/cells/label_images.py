@@ -40,6 +40,21 @@ def read_label_images(path: Path, movies: Sequence[Movie], *, progress: Progress
     return checked_cells(table, movies, path)
 
 
+def cells_in_labels(labels: Movie, movie: Movie, *, progress: Progress = silent) -> Cells:
+    """Read the cells of one movie from a label image that is open already, whatever it is called.
+
+    Raises
+    ------
+    UserError
+        If it is no label image, holds no cell, or is not as large as the movie.
+    """
+    _check(labels, movie)
+    table = _cells_of(labels, movie, progress)
+    if table.empty:
+        raise UserError("the label image holds no cell: all its pixels are 0", "give the image whose pixel values are track ids", labels.uri)
+    return checked_cells(table, [movie], Path(labels.uri))
+
+
 def _pairs(path: Path, movies: Sequence[Movie]) -> list[tuple[Movie, Movie]]:
     """Return each label image with its movie: the one that it lies in, the one that it is named after, or the only one."""
     themselves = {movie.uri for movie in movies}

@@ -62,6 +62,7 @@ def read_cells(path: str | os.PathLike[str], archive: Archive, *, progress: Prog
     UserError
         If the file cannot be read, names unknown movies, or has cells outside their movie (how many, and the first).
     """
+    # Here, because these two build on this file.
     from cellvjepa.cells.label_images import read_label_images
     from cellvjepa.cells.tracks import read_track_table
 

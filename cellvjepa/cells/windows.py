@@ -189,7 +189,7 @@ def _no_window(candidates: Sequence[pd.DataFrame], cells: Cells, shape: ClipShap
     wanted = f"no window of {shape.frames} frames shows its cell in {min_cover:.0%} of them"
     share = math.floor(100 * best / shape.frames) / 100
     return UserError(
-        f"{wanted}: the best shows it in {best}, and the longest track is {longest} frames long",
+        f"{wanted}: the best shows it in {best}, and the longest track is {longest} frame{'s' * (longest != 1)} long",
         f"accept windows that show less (--set embed.min_cover={share:g}), or train a model with shorter clips",
         "cells",
     )

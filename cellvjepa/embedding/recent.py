@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ class RecentChunks:
 
     def of(self, movie: Movie) -> Movie:
         """Return the same movie, read through this memory; one whose pixels need no decoding is returned as it is."""
-        if movie.codec == "none":
+        if movie.codec == "none" or math.prod(movie.pixels.chunks) == 1:
             return movie
         self._movies += 1
         return replace(movie, pixels=_Remembered(movie.pixels, self, self._movies))

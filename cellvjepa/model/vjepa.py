@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -82,7 +82,7 @@ class VJepa(nn.Module):
         torch._foreach_lerp_(tuple(self.target_encoder.parameters()), tuple(self.context_encoder.parameters()), 1.0 - momentum)
 
 
-def build_vjepa(config: Config, seed: int, planes: int = 1) -> VJepa:
+def build_vjepa(config: Config, seed: int, planes: int = 1, pixels: tuple[float, float] | None = None) -> VJepa:
     """Return a model with random weights; the same seed gives the same weights, and PyTorch's own generator is left alone.
 
     Parameters
@@ -93,6 +93,9 @@ def build_vjepa(config: Config, seed: int, planes: int = 1) -> VJepa:
         Seed of the weights.
     planes
         Planes of a clip: 1 unless ``clip.z`` is "stack".
+    pixels
+        Mean and standard deviation of the pixels of training clips, by which the encoder standardises what it sees; None: those of
+        :class:`EncoderShape`.
 
     Raises
     ------
@@ -102,6 +105,8 @@ def build_vjepa(config: Config, seed: int, planes: int = 1) -> VJepa:
     model, clip = config.model, config.clip
     grid = grid_of(clip.frames, planes, clip.size_px, clip.size_px, model.tubelet)
     encoder = EncoderShape(model.tubelet, model.dim, model.depth, model.heads, model.rope, grid.long_axes)
+    if pixels is not None:
+        encoder = replace(encoder, pixel_mean=pixels[0], pixel_std=pixels[1])
     predictor = PredictorShape(model.predictor_dim, model.predictor_depth, model.predictor_heads, len(config.masks.generators))
     rng = torch.Generator().manual_seed(seed)
     return VJepa(new_encoder(encoder, rng), new_predictor(predictor, encoder, rng))

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cellvjepa.errors import UserError
 from cellvjepa.movies.clip_shape import ClipShape, Sampling, check_movie
@@ -76,8 +77,8 @@ def _describe(movie: Movie, shape: ClipShape) -> dict[str, Any]:
         "chunks": dict(zip(AXES, movie.pixels.chunks, strict=True)),
         "codec": movie.codec,
         "bytes": movie.size_bytes,
-        "read_amplification": None if amplification is None else round(amplification, 2),
-        "mb_per_clip": None if mb_per_clip is None else round(mb_per_clip, 3),
+        "read_amplification": None if amplification is None else float(f"{amplification:.4g}"),
+        "mb_per_clip": None if mb_per_clip is None else float(f"{mb_per_clip:.4g}"),
         "problems": [asdict(problem) for problem in problems],
     }
 
@@ -97,11 +98,15 @@ def _decoded_and_used(movie: Movie, shape: ClipShape, found: Sampling) -> tuple[
 
 def _decoded(length: int, chunk: int, count: int, step: int) -> float:
     """Return the extent of the chunks that ``count`` indices, ``step`` apart, fall into, on average over all places where they fit."""
-    if step >= chunk:
-        return count * chunk
     first = np.arange(length - (count - 1) * step)
-    last = first + (count - 1) * step
-    return float(np.mean(np.minimum((last // chunk + 1) * chunk, length) - first // chunk * chunk))
+    if step < chunk:  # every chunk between the first and the last index is touched
+        return float(np.mean(_end_of_chunk(first + (count - 1) * step, chunk, length) - first // chunk * chunk))
+    each = first[:, None] + step * np.arange(count)
+    return float(np.mean(np.sum(_end_of_chunk(each, chunk, length) - each // chunk * chunk, axis=1)))
+
+
+def _end_of_chunk(index: npt.NDArray[np.int64], chunk: int, length: int) -> npt.NDArray[np.int64]:
+    return np.minimum((index // chunk + 1) * chunk, length)
 
 
 def _too_small(movie: Movie, found: Sampling) -> list[Problem]:

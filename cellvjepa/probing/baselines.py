@@ -23,7 +23,7 @@ class Features:
 
     def family(self, *families: str) -> Features:
         """Return the features of some families only, e.g. ``family("intensity", "change")``."""
-        chosen = [i for i, name in enumerate(self.names) if name.split(":")[0].split("/")[-1] in families]
+        chosen = [i for i, name in enumerate(self.names) if name.split(":")[0] in families]
         return Features(self.values_ND[:, chosen], tuple(self.names[i] for i in chosen))
 
 
@@ -51,7 +51,7 @@ def handmade_features(clips_BCTZYX: Floats, channels: tuple[str, ...]) -> Featur
     for c, channel in enumerate(channels):
         frames_BTYX = clips_BCTZYX[:, c].mean(axis=2)
         for part in (_intensity, _change, _motion, _rhythm):
-            columns |= {f"{channel}/{name}": value.astype(np.float64) for name, value in part(frames_BTYX).items()}
+            columns |= {f"{name} ({channel})": value.astype(np.float64) for name, value in part(frames_BTYX).items()}
     return Features(np.stack(list(columns.values()), axis=1), tuple(columns))
 
 

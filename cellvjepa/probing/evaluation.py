@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,15 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
-from cellvjepa.config import ProbeConfig, config_from
-from cellvjepa.embedding.embed import tokens_of_clips, vectors_of_clips
+from cellvjepa.config import ProbeConfig
+from cellvjepa.embedding.embed import vectors_of_clips
 from cellvjepa.embedding.reading import clips_of, read_batches
 from cellvjepa.embedding.store import Embeddings, open_store
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
-from cellvjepa.model.encoder import Encoder
-from cellvjepa.model.vjepa import build_vjepa
+from cellvjepa.model.encoder import Encoder, new_encoder
 from cellvjepa.model.weights import load_encoder
 from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.levels import with_levels
@@ -29,7 +28,8 @@ from cellvjepa.probing.baselines import handmade_features, no_features
 from cellvjepa.probing.labels import Labels, read_labels
 from cellvjepa.probing.probe import FeatureSpec, Probe, fit_probe
 from cellvjepa.probing.scores import ProbeReport
-from cellvjepa.probing.splits import Groups, choose_groups, grouped_folds
+from cellvjepa.probing.splits import choose_groups, grouped_folds
+from cellvjepa.probing.tokens import token_features
 from cellvjepa.probing.validation import cross_validate, few_label_scores
 from cellvjepa.progress import Progress, silent
 
@@ -37,7 +37,7 @@ THIS_ENCODER = "this encoder"
 UNTRAINED = "untrained encoder"
 HAND_MADE = "hand-made features"
 CLASS_PRIOR = "class prior"
-_UNTRAINED_SEED = 12345  # of the random weights; any but the run's own seed
+_UNTRAINED_SEED = 12345  # of the random weights; one that no run is likely to use
 _FEW = (5, 20)
 
 
@@ -121,18 +121,16 @@ def evaluate(
     for name, values in compared.items():
         # Baselines without tokens are read by a linear probe, whatever the kind: it is the strongest on few numbers.
         kind = "linear" if values.ndim == 2 and config.kind == "attentive" else config.kind
-        scores = few_label_scores(
-            values, labels.codes_N, groups.codes_N, folds, config.model_copy(update={"kind": kind}), _numbers_of_labels(labels), progress=progress
-        )
+        settings = config.model_copy(update={"kind": kind})
+        scores = few_label_scores(values, labels.codes_N, folds, settings, _numbers_of_labels(labels), progress=progress)
         tables.append(scores.assign(features=name))
     report = cross_validate(features, labels, groups, config, progress)
-    spec = FeatureSpec.of(embeddings.provenance, config.kind, features.shape[-1])
-    probe = fit_probe(features, labels, groups, spec, config, progress)
+    probe = fit_probe(features, labels, FeatureSpec.of(embeddings.provenance, features), config, progress)
     return Evaluation(probe, report, pd.concat(tables, ignore_index=True), labels, tuple(notes))
 
 
 def features_of(store: str | os.PathLike[str], kind: str, progress: Progress = silent) -> npt.NDArray[Any]:
-    """Return what a probe of this kind reads, for every row of a store: (N, D) vectors, or (N, L, D) tokens for an attentive one."""
+    """Return what a probe of this kind reads, for every row of a store: (N, D) vectors, or (N, C, t, z, y, x, D) tokens for an attentive one."""
     embeddings = open_store(store)
     if kind != "attentive":
         return np.concatenate([block for _, block in embeddings.blocks()])
@@ -178,18 +176,17 @@ class _LabelledPixels:
         reference = provenance.source.reference
         encoder = encoder.to(choose_device())
         if config.kind == "attentive":
-            tokens = tokens_of_clips(encoder, self.movies, self.clips, provenance.clip_shape, reference=reference, progress=progress)
-            return np.asarray(tokens.numpy(), dtype=np.float32)
-        return vectors_of_clips(
-            encoder, self.movies, self.clips, provenance.clip_shape, provenance.pool, reference=reference, progress=progress
-        )
+            return token_features(encoder, self.movies, self.clips, provenance.clip_shape, reference=reference, progress=progress)
+        return vectors_of_clips(encoder, self.movies, self.clips, provenance.clip_shape, provenance.pool, reference=reference, progress=progress)
 
     def trained(self) -> Encoder:
         encoder, card = load_encoder(self.embeddings.provenance.source.model)
         if card.sha256 != self.embeddings.provenance.source.checkpoint_sha256:
-            raise UserError("the encoder has changed since this store was made", "embed again into another store", self.embeddings.provenance.source.model)
+            raise UserError(
+                "the encoder has changed since this store was made", "embed again into another store", self.embeddings.provenance.source.model
+            )
         return encoder
 
     def untrained(self) -> Encoder:
-        config = config_from(json.loads(self.embeddings.provenance.source.config))
-        return build_vjepa(config, seed=config.training.seed + _UNTRAINED_SEED).target_encoder.eval()
+        """Return an encoder of the same form, with the same view of the pixels, and other random weights."""
+        return new_encoder(self.trained().shape, torch.Generator().manual_seed(_UNTRAINED_SEED)).eval()

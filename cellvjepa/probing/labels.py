@@ -108,6 +108,8 @@ def _read_lines(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raise UserError("this cannot be read as a file", "give the path of a .csv file that you may read", path) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"this is not a comma-separated table ({error})", "save it as CSV (comma-separated, UTF-8)", path) from None
+    if not isinstance(text.index, pd.RangeIndex):  # pandas takes what is left of the first name for an index
+        raise UserError("some lines have more fields than the first line has names", "name every column, and quote text that contains commas", path)
     text.columns = [str(name).strip() for name in text.columns]
     missing = [name for name in ("track_id", "label") if name not in text]
     if missing:

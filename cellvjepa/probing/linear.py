@@ -27,6 +27,16 @@ class LinearHead:
     weight_KD: Array
     bias_K: Array
 
+    @property
+    def expects(self) -> tuple[int, ...]:
+        """Shape of one row of features: (D,)."""
+        return self.mean_D.shape
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.bias_K)
+
     def logits(self, features_ND: npt.NDArray[Any]) -> Array:
         """Return (N, K) logits of (N, D) features."""
         found: Array = ((features_ND - self.mean_D) / self.scale_D) @ self.weight_KD.T + self.bias_K

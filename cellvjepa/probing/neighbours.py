@@ -39,6 +39,11 @@ class NeighbourHead:
     classes: int
     neighbours: int
 
+    @property
+    def expects(self) -> tuple[int, ...]:
+        """Shape of one row of features: (D,)."""
+        return self.mean_D.shape
+
     def probabilities(self, features_ND: npt.NDArray[Any]) -> Array:
         """Return (N, K) shares of the votes for (N, D) features."""
         votes_NK = np.zeros((len(features_ND), self.classes))

@@ -23,7 +23,6 @@ from cellvjepa.errors import UserError
 from cellvjepa.probing.labels import Labels
 from cellvjepa.probing.linear import LinearHead, fit_linear
 from cellvjepa.probing.neighbours import NeighbourHead, fit_neighbours
-from cellvjepa.probing.splits import Groups
 from cellvjepa.progress import Progress, silent
 from cellvjepa.writing import atomic_path
 
@@ -39,8 +38,16 @@ _DAMAGED = "copy the folder again, or make the probe again with `cellvjepa probe
 class Head(Protocol):
     """What turns features into probabilities: a :class:`LinearHead`, a :class:`NeighbourHead` or an ``AttentiveHead``."""
 
+    @property
+    def expects(self) -> tuple[int, ...]:
+        """Shape of one row of features: (D,), or (C, t, z, y, x, D) for an attentive head."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+
     def probabilities(self, features: npt.NDArray[Any], /) -> npt.NDArray[np.float64]:
-        """Return (N, K) probabilities of features: (N, D) vectors, or (N, L, D) tokens for an attentive head."""
+        """Return (N, K) probabilities of N rows of features."""
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what has to be saved."""
@@ -60,21 +67,22 @@ class FeatureSpec:
         Whose features stand side by side, in this order.
     statistic
         How tokens became a vector (``"mean"``, ``"moments"``), or ``"tokens"`` for all of them.
-    width
-        Numbers in a vector or a token.
+    shape
+        Of one row: (D,), or (C, t, z, y, x, D) for tokens.
     """
 
     encoder_sha256: str
     clip: Mapping[str, Any]
     channels: tuple[str, ...]
     statistic: str
-    width: int
+    shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, provenance: Provenance, kind: Kind, width: int) -> FeatureSpec:
-        """Return what the features of a store are to a probe of this kind."""
+    def of(cls, provenance: Provenance, features: npt.NDArray[Any]) -> FeatureSpec:
+        """Return what the vectors of a store are, or the tokens of its clips (:func:`cellvjepa.probing.tokens.token_features`)."""
         clip = json.loads(json.dumps(asdict(provenance.clip_shape)))
-        return cls(provenance.source.checkpoint_sha256, clip, provenance.channels, "tokens" if kind == "attentive" else provenance.pool, width)
+        statistic = provenance.pool if features.ndim == 2 else "tokens"
+        return cls(provenance.source.checkpoint_sha256, clip, provenance.channels, statistic, features.shape[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +115,6 @@ def fit_head(
     codes_N: npt.NDArray[np.int64],
     classes: int,
     config: ProbeConfig,
-    groups_N: npt.NDArray[np.int64],
     progress: Progress = silent,
 ) -> Head:
     """Fit a classifier of the configured kind.
@@ -115,26 +122,22 @@ def fit_head(
     Parameters
     ----------
     features
-        (N, D) vectors; (N, L, D) tokens for the attentive kind.
+        (N, D) vectors; (N, C, t, z, y, x, D) tokens for the attentive kind.
     codes_N
         Class of each row, 0 to ``classes`` - 1; a class without rows is never predicted.
-    groups_N
-        Group of each row, for choices made on the training rows themselves (attentive only).
     """
-    assert features.ndim == (3 if config.kind == "attentive" else 2), (config.kind, features.shape)
-    assert len(features) == len(codes_N) == len(groups_N), (features.shape, codes_N.shape, groups_N.shape)
+    assert features.ndim == (7 if config.kind == "attentive" else 2), (config.kind, features.shape)
+    assert len(features) == len(codes_N), (features.shape, codes_N.shape)
     if config.kind == "linear":
         return fit_linear(features, codes_N, classes)
     if config.kind == "knn":
         return fit_neighbours(features, codes_N, classes, config.neighbours)
     from cellvjepa.probing.attentive import fit_attentive  # torch, only where it is needed
 
-    return fit_attentive(features, codes_N, classes, config, groups_N, progress)
+    return fit_attentive(features, codes_N, classes, config, progress)
 
 
-def fit_probe(
-    features: npt.NDArray[Any], labels: Labels, groups: Groups, made_from: FeatureSpec, config: ProbeConfig, progress: Progress = silent
-) -> Probe:
+def fit_probe(features: npt.NDArray[Any], labels: Labels, made_from: FeatureSpec, config: ProbeConfig, progress: Progress = silent) -> Probe:
     """Fit the probe to use: on all labelled rows (its score comes from cross-validation, not from here).
 
     Parameters
@@ -142,7 +145,7 @@ def fit_probe(
     features
         Features of the labelled rows, in the order of ``labels``.
     """
-    head = fit_head(features, labels.codes_N, len(labels.classes), config, groups.codes_N, progress)
+    head = fit_head(features, labels.codes_N, len(labels.classes), config, progress)
     counts = {name: int((labels.names_N == name).sum()) for name in labels.classes}
     notes = {
         "version": __version__,
@@ -202,11 +205,11 @@ def load_probe(folder: str | os.PathLike[str], wanted: FeatureSpec | None = None
                 raise ValueError("its description is too long")
             card = json.loads(text)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        made_from = FeatureSpec(**{**card["made_from"], "channels": tuple(card["made_from"]["channels"])})
+        made_from = FeatureSpec(**{**card["made_from"], **{key: tuple(card["made_from"][key]) for key in ("channels", "shape")}})
         kind, classes = card["kind"], tuple(map(str, card["classes"]))
         head = _head(kind, arrays)
-        if head.probabilities(_zeros(kind, made_from)).shape != (1, len(classes)):
-            raise ValueError(f"its numbers are not those of {len(classes)} classes and {made_from.width} features")
+        if (head.expects, head.classes) != (made_from.shape, len(classes)):
+            raise ValueError(f"its numbers are not those of {len(classes)} classes and features of shape {made_from.shape}")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"the probe cannot be read ({error})", _DAMAGED, path) from None
     if wanted is not None and (found := _differences(made_from, wanted)):
@@ -224,12 +227,6 @@ def _head(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Head:
 
         return AttentiveHead.from_arrays(arrays)
     raise ValueError(f"unknown kind '{kind}'")
-
-
-def _zeros(kind: str, made_from: FeatureSpec) -> npt.NDArray[np.float32]:
-    """Return one row of features, to see that a loaded head accepts them."""
-    width = int(made_from.width)
-    return np.zeros((1, len(made_from.channels), width) if kind == "attentive" else (1, width), np.float32)
 
 
 def _differences(made_from: FeatureSpec, wanted: FeatureSpec) -> list[str]:

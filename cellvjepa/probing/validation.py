@@ -24,7 +24,7 @@ def cross_validate(features: npt.NDArray[Any], labels: Labels, groups: Groups, c
     Parameters
     ----------
     features
-        Features of the labelled rows, in the order of ``labels``: (N, D) vectors, or (N, L, D) tokens for the attentive kind.
+        Features of the labelled rows, in the order of ``labels``: (N, D) vectors, or (N, C, t, z, y, x, D) tokens for the attentive kind.
     labels, groups
         The rows, and which of them stay together.
     config
@@ -42,7 +42,7 @@ def cross_validate(features: npt.NDArray[Any], labels: Labels, groups: Groups, c
     probabilities_NK, fold_N = np.empty((len(codes_N), len(classes))), np.empty(len(codes_N), np.int64)
     for number, fold in enumerate(folds):
         progress("cross-validating", number, len(folds))
-        head = fit_head(features[fold.train], codes_N[fold.train], len(classes), config, groups.codes_N[fold.train])
+        head = fit_head(features[fold.train], codes_N[fold.train], len(classes), config)
         probabilities_NK[fold.test] = head.probabilities(features[fold.test])
         fold_N[fold.test] = number
     progress("cross-validating", len(folds), len(folds))
@@ -74,7 +74,6 @@ def cross_validate(features: npt.NDArray[Any], labels: Labels, groups: Groups, c
 def few_label_scores(
     features: npt.NDArray[Any],
     codes_N: npt.NDArray[np.int64],
-    groups_N: npt.NDArray[np.int64],
     folds: Sequence[Fold],
     config: ProbeConfig,
     labels_per_class: Sequence[int | None] = (5, 20),
@@ -88,9 +87,9 @@ def few_label_scores(
     Parameters
     ----------
     features
-        (N, D) vectors, or (N, L, D) tokens for the attentive kind.
-    codes_N, groups_N
-        Class and group of each row.
+        (N, D) vectors, or (N, C, t, z, y, x, D) tokens for the attentive kind.
+    codes_N
+        int64 (N,): class of each row.
     folds
         From :func:`cellvjepa.probing.splits.grouped_folds` or :func:`cellvjepa.probing.splits.held_out`.
     labels_per_class
@@ -113,7 +112,7 @@ def few_label_scores(
         for rows_of_folds in zip(*drawn, strict=True):
             parts = []
             for fold, rows in zip(folds, rows_of_folds, strict=True):
-                head = fit_head(features[rows], codes_N[rows], classes, config, groups_N[rows])
+                head = fit_head(features[rows], codes_N[rows], classes, config)
                 parts.append(head.probabilities(features[fold.test]))
             found.append(score_values(codes_N[tested], np.concatenate(parts)))
         scores = pd.DataFrame(found)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from cellvjepa.config import Config, load_config, save_config
@@ -15,7 +15,6 @@ from cellvjepa.model.device import choose_device
 from cellvjepa.model.vjepa import VJepa, build_vjepa
 from cellvjepa.model.weights import load_encoder, save_encoder
 from cellvjepa.movies.clip_shape import ClipShape, sampling
-from cellvjepa.movies.clips import random_clip, read_clip
 from cellvjepa.movies.levels import with_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.stream import Stream
@@ -25,7 +24,7 @@ from cellvjepa.training.monitor import measure_health
 from cellvjepa.training.trainer import Trainer, train
 from cellvjepa.writing import writable_folder
 
-_MONITOR_STREAM = 2  # keeps the monitor's clips apart from those of training
+_MONITOR_SEEDS = 10**9  # added to the seed: keeps the monitor's clips apart from those of training
 
 
 def pretrain(
@@ -67,25 +66,18 @@ def pretrain(
     run = Path(out)
     _check_folder(run, config, resume)
     device = choose_device(config.training.device)
-    model = build_vjepa(config, seed=config.training.seed)
-    if init_from is not None:
-        _start_from(model, init_from)
-    model.to(device)
     writable_folder(run / "checkpoints")
-    save_config(config, run / "config.yaml")
     movies = tuple(_with_levels(movies, progress))
     shape = ClipShape.of(config.clip)
-    pixels = monitor_clips(movies, shape, config, progress).to(device)
-    with Stream(
-        movies,
-        shape,
-        batch_size=config.training.batch_size,
-        seed=config.training.seed,
-        live_blocks=config.training.live_blocks,
-        clips_per_block=config.training.clips_per_block,
-        foreground_share=config.clip.foreground_share,
-        workers=config.training.data_workers,
-    ) as stream:
+    pixels = monitor_clips(movies, shape, config)
+    if init_from is None:
+        model = build_vjepa(config, config.training.seed, pixels.shape[3], pixel_statistics(pixels))
+    else:
+        model = _started_from(init_from, config, pixels.shape[3])
+    save_config(config, run / "config.yaml")
+    model.to(device)
+    pixels = pixels.to(device)
+    with _stream(movies, shape, config, config.training.seed, config.training.batch_size, config.training.live_blocks) as stream:
         train(
             Trainer(model, config, device),
             stream,
@@ -112,17 +104,38 @@ def run_config(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Co
     return load_config(file, overrides)
 
 
-def monitor_clips(movies: tuple[Movie, ...], shape: ClipShape, config: Config, progress: Progress = silent) -> torch.Tensor:
-    """Return the fixed clips on which the monitors are measured: (B, 1, T, Z, Y, X) float32, the same for the same seed."""
-    rng = np.random.default_rng([config.training.seed, _MONITOR_STREAM])
-    clips = []
-    for index in range(config.monitor.clips):
-        movie = movies[index % len(movies)]
-        pixels_CTZYX = read_clip(movie, random_clip(movie, shape, rng), shape)
-        channel = int(rng.integers(len(pixels_CTZYX)))
-        clips.append(torch.from_numpy(pixels_CTZYX[channel : channel + 1]))
-        progress("reading the monitor's clips", index + 1, config.monitor.clips)
-    return torch.stack(clips)
+def monitor_clips(movies: tuple[Movie, ...], shape: ClipShape, config: Config) -> torch.Tensor:
+    """Return the fixed clips on which the monitors are measured, chosen as training chooses its own.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, 1, T, Z, Y, X) float32, the same for the same seed.
+    """
+    seed, blocks = config.training.seed + _MONITOR_SEEDS, min(config.monitor.clips, 2 * config.training.live_blocks)
+    with _stream(movies, shape, config, seed, config.monitor.clips, blocks) as stream:
+        return torch.from_numpy(stream.batch(0).pixels)
+
+
+def pixel_statistics(pixels: torch.Tensor) -> tuple[float, float]:
+    """Return mean and standard deviation of clips, to three digits.
+
+    Images differ in how much of them is dark; without this the background is one large constant that all features share.
+    """
+    return round(float(pixels.mean()), 3), max(round(float(pixels.std()), 3), 1e-3)
+
+
+def _stream(movies: tuple[Movie, ...], shape: ClipShape, config: Config, seed: int, batch_size: int, live_blocks: int) -> Stream:
+    return Stream(
+        movies,
+        shape,
+        batch_size=batch_size,
+        seed=seed,
+        live_blocks=live_blocks,
+        clips_per_block=config.training.clips_per_block,
+        foreground_share=config.clip.foreground_share,
+        workers=config.training.data_workers,
+    )
 
 
 def _check_folder(run: Path, config: Config, resume: bool) -> None:
@@ -132,15 +145,15 @@ def _check_folder(run: Path, config: Config, resume: bool) -> None:
         raise UserError("this folder already holds a run", "add --resume to go on with it, or choose another --out", run)
 
 
-def _start_from(model: VJepa, source: str | os.PathLike[str]) -> None:
+def _started_from(source: str | os.PathLike[str], config: Config, planes: int) -> VJepa:
+    """Return a model whose encoders have the weights of another run, and see pixels as that one did."""
     encoder, _ = load_encoder(source)
-    try:
-        model.context_encoder.load_state_dict(encoder.state_dict())
-    except RuntimeError:
-        raise UserError(
-            f"these weights belong to another network ({encoder.shape})", "use the configuration of the run they come from", source
-        ) from None
+    model = build_vjepa(config, config.training.seed, planes, (encoder.shape.pixel_mean, encoder.shape.pixel_std))
+    if model.context_encoder.shape != encoder.shape:
+        raise UserError(f"these weights belong to another network ({encoder.shape})", "use the configuration of the run they come from", source)
+    model.context_encoder.load_state_dict(encoder.state_dict())
     model.target_encoder.load_state_dict(encoder.state_dict())
+    return model
 
 
 def _with_levels(movies: tuple[Movie, ...], progress: Progress) -> list[Movie]:
@@ -158,6 +171,6 @@ def _provenance(config: Config, movies: tuple[Movie, ...], shape: ClipShape) -> 
         "movies": [movie.name for movie in movies],
         "levels": {movie.name: None if movie.levels is None else movie.levels.tolist() for movie in movies},
         "interval_s": first.interval_s,
-        "pixel_um": first.pixel_um,
+        "pixel_um": None if first.pixel_um is None else asdict(first.pixel_um),
         "chosen": "last step",
     }

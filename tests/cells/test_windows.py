@@ -163,7 +163,7 @@ def test_a_given_window_outside_the_movie_or_given_twice_is_refused(make_movie: 
 
 def test_no_window_at_all_is_refused_with_what_would_give_one(make_movie: MakeMovie) -> None:
     short = cells_of([(1, 0, 20.0, 20.0), (2, 5, 20.0, 20.0)])
-    message = "no window of 4 frames shows its cell in 50% of them: the best shows it in 1, and the longest track is 1 frames long. .*--set embed.min_cover=0.25"
+    message = "shows its cell in 50% of them: the best shows it in 1, and the longest track is 1 frame long. .*--set embed.min_cover=0.25"
     with pytest.raises(UserError, match=message):
         track_windows([make_movie()], short, SHAPE)
     assert len(track_windows([make_movie()], short, SHAPE, min_cover=0.25).clips) == 2

@@ -89,17 +89,17 @@ def first_rows():
     return first
 
 
-@pytest.fixture
-def store_of(toy, tmp_path):
+@pytest.fixture(scope="session")
+def write_store(toy):
     """Return a function that writes vectors as a finished store of one-channel embeddings."""
 
-    def make(vectors_ND: np.ndarray, name: str = "s.zarr") -> Path:
+    def make(path: Path, vectors_ND: np.ndarray) -> Path:
         rows, dim = vectors_ND.shape
         table = pd.concat([toy.windows.table.iloc[:1]] * rows, ignore_index=True)
         table = table.assign(clip_id=[f"a.tif#{i}" for i in range(rows)], track_id=np.arange(rows))
         features = pd.DataFrame({"channel": ["dna"] * dim, "statistic": "mean"}, index=[f"e{i:03d}" for i in range(dim)])
         provenance = Provenance(toy.source, SHAPE, ("dna",), "mean", "float32", levels_table(toy.movies, ("dna",)))
-        unfinished = begin_store(tmp_path / name, table, features, provenance)
+        unfinished = begin_store(path, table, features, provenance)
         for chunk in unfinished.missing():
             unfinished.fill(chunk, vectors_ND[unfinished.chunks[chunk]])
         return unfinished.finish()
@@ -108,6 +108,12 @@ def store_of(toy, tmp_path):
 
 
 @pytest.fixture
+def store_of(write_store, tmp_path):
+    """Return a function that does so in a folder of the test."""
+    return lambda vectors_ND, name="s.zarr": write_store(tmp_path / name, vectors_ND)
+
+
+@pytest.fixture(scope="session")
 def three_groups() -> np.ndarray:
     """40 + 30 + 20 vectors around three far points."""
     rng = np.random.default_rng(0)

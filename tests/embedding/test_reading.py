@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,8 +14,18 @@ from cellvjepa.movies.clips import read_clip
 from cellvjepa.movies.movie import ArrayPixels
 
 
-def test_batches_are_what_read_clip_gives(toy):
-    named = {movie.name: movie for movie in toy.movies}
+@dataclass(frozen=True, eq=False)
+class Chunked(ArrayPixels):
+    """An array in chunks that nothing else is aligned with."""
+
+    @property
+    def chunks(self):
+        return 5, 1, 1, 7, 30
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_batches_are_what_read_clip_gives(toy, codec):
+    named = {movie.name: replace(movie, codec=codec, pixels=Chunked(movie.pixels.array)) for movie in toy.movies}
     batches = list(read_batches(named, toy.windows.clips, toy.shape, 10))
     assert [len(batch) for batch, _ in batches] == [10] * 7 + [2]
     assert [clip for batch, _ in batches for clip in batch] == list(toy.windows.clips)

@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,10 +71,11 @@ def test_memory_is_bounded_and_movies_are_told_apart():
     assert len(movie.pixels.reads) == 4
 
 
-@pytest.mark.parametrize("codec", ["none"])
-def test_what_needs_no_decoding_is_read_as_it_is(codec):
-    movie = make(codec)
+def test_what_needs_no_decoding_is_read_as_it_is():
+    movie = make("none")
     assert RecentChunks().of(movie) is movie
+    array = replace(make(), pixels=ArrayPixels(movie.pixels.array))
+    assert RecentChunks().of(array) is array
 
 
 def test_a_chunk_cannot_be_changed_by_who_read_it():

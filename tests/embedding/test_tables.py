@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import anndata
 import numpy as np
@@ -14,15 +15,22 @@ from cellvjepa.embedding.tables import export
 from cellvjepa.errors import Cancelled, UserError
 
 
-@pytest.fixture
-def path(store_of, three_groups, monkeypatch):
+@pytest.fixture(scope="module")
+def made(write_store, three_groups, tmp_path_factory):
     """90 rows in chunks of 32, projected, with a column that is empty in the first chunk and text after it."""
-    for module in (layout, unfinished, store):
-        monkeypatch.setattr(module, "CHUNK_ROWS", 32)
-    made = store_of(three_groups)
-    revise_store(made, projections={"X_umap": three_groups[:, :2].copy(), "X_pca": three_groups[:, 2:5].copy()})
-    add_columns(made, pd.DataFrame({"label": [None] * 40 + ["a, b"] * 50, "sure": [True, False] * 45}), "label", {})
-    return made
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (layout, unfinished, store):
+            patch.setattr(module, "CHUNK_ROWS", 32)
+        made = write_store(tmp_path_factory.mktemp("made") / "s.zarr", three_groups)
+        revise_store(made, projections={"X_umap": three_groups[:, :2].copy(), "X_pca": three_groups[:, 2:5].copy()})
+        add_columns(made, pd.DataFrame({"label": [None] * 40 + ["a, b"] * 50, "sure": [True, False] * 45}), "label", {})
+        # The smaller chunks stay while the tests of this module run.
+        yield made
+
+
+@pytest.fixture
+def path(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "s.zarr")
 
 
 COLUMNS = ["pca000", "pca001", "pca002", "umap000", "umap001", *(f"e{i:03d}" for i in range(12))]

@@ -75,7 +75,7 @@ def contents(store: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("rows", [0, 1, 5, 16, 17, 40, 71, 72])
+@pytest.mark.parametrize("rows", [1, 17, 71])
 def test_cancelled_anywhere_and_resumed_is_the_same_bit_for_bit(embed_toy, whole, small_chunks, tmp_path, rows):
     path = tmp_path / "s.zarr"
     with pytest.raises(Cancelled):

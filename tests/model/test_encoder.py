@@ -141,4 +141,4 @@ def test_a_clip_that_cannot_be_cut_is_refused():
 )
 def test_an_impossible_shape_is_refused(change: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(SMALL, **change)  # type: ignore[arg-type]
+        dataclasses.replace(SMALL, **change)

@@ -23,7 +23,9 @@ def test_positions_are_float32():
     assert positions_N4(Grid(1, 1, 2, 2)).dtype == torch.float32
 
 
-@pytest.mark.parametrize(("grid", "axes"), [(Grid(8, 1, 4, 4), ("t", "y", "x")), (Grid(1, 1, 4, 4), ("y", "x")), (Grid(2, 2, 2, 2), ("t", "z", "y", "x"))])
+@pytest.mark.parametrize(
+    ("grid", "axes"), [(Grid(8, 1, 4, 4), ("t", "y", "x")), (Grid(1, 1, 4, 4), ("y", "x")), (Grid(2, 2, 2, 2), ("t", "z", "y", "x"))]
+)
 def test_axes_with_one_token_tell_nothing_apart(grid: Grid, axes: tuple[str, ...]):
     assert grid.long_axes == axes
 

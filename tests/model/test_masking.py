@@ -30,7 +30,7 @@ def any_generator(draw: st.DrawFn) -> BlockMaskConfig:
 
 
 def _membership(grid: Grid, index_BK: torch.Tensor) -> np.ndarray:
-    """(B, t, z, y, x) booleans: is this token among those?"""
+    """Return (B, t, z, y, x) booleans that are true for the tokens named."""
     member = np.zeros((len(index_BK), grid.tokens), dtype=bool)
     np.put_along_axis(member, index_BK.numpy(), True, axis=1)
     return member.reshape(-1, grid.t, grid.z, grid.y, grid.x)

@@ -17,9 +17,7 @@ def test_predictions_are_those_of_vjepa_2(golden: dict[str, torch.Tensor], golde
     torch.testing.assert_close(predicted, golden["pred_out_masktoken1"], atol=1e-5, rtol=0)
 
 
-def test_predictions_from_a_full_context_are_those_of_vjepa_2(
-    golden: dict[str, torch.Tensor], golden_encoder: Encoder, golden_predictor: Predictor
-):
+def test_predictions_from_a_full_context_are_those_of_vjepa_2(golden: dict[str, torch.Tensor], golden_encoder: Encoder, golden_predictor: Predictor):
     mask = Mask(golden["mask_ctx"], golden["mask_tgt"])
     context = gather_tokens(golden_encoder(golden["x"].unsqueeze(3)), mask.context_BK)
     torch.testing.assert_close(golden_predictor(context, mask, GRID, 1), golden["pred_from_full_ctx"], atol=1e-5, rtol=0)

@@ -53,5 +53,7 @@ def test_another_fault_is_not_hidden(tmp_path: Path, fault: str):
 
 
 def test_the_layers_import_whatever_torchvision_is_installed():
-    done = subprocess.run([sys.executable, "-W", "error", "-c", "import cellvjepa.model.layers"], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import cellvjepa.model.layers"], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr

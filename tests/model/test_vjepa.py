@@ -63,7 +63,7 @@ def test_target_std_tells_what_the_layer_norm_hides(tiny_config: Config):
 
 def test_gradient_reaches_all_that_is_trained_and_nothing_else(tiny_config: Config):
     model, (pixels, masks) = build_vjepa(tiny_config, seed=0), _batch(tiny_config)
-    _loss(model(pixels, masks)).backward()  # type: ignore[no-untyped-call]
+    _loss(model(pixels, masks)).backward()
     for name, parameter in model.named_parameters():
         if name.startswith("target_encoder"):
             assert parameter.grad is None, name
@@ -86,9 +86,9 @@ def test_the_gradient_is_that_of_the_loss_in_float64(tiny_config: Config):
 
     def moved(by: float) -> float:
         with torch.no_grad():
-            torch._foreach_add_(trained, direction, alpha=by)  # type: ignore[arg-type]
+            torch._foreach_add_(trained, direction, alpha=by)
             value = _loss(model(pixels, masks)).item()
-            torch._foreach_add_(trained, direction, alpha=-by)  # type: ignore[arg-type]
+            torch._foreach_add_(trained, direction, alpha=-by)
         return value
 
     assert (moved(step) - moved(-step)) / (2 * step) == pytest.approx(expected, rel=1e-4)
@@ -140,7 +140,7 @@ def test_a_single_frame_model_is_i_jepa(tiny_config: Config):
     )
     model, (pixels, masks) = build_vjepa(config, seed=0), _batch(config, Grid(1, 1, 4, 4))
     assert model.context_encoder.shape.axes == ("y", "x")
-    _loss(model(pixels, masks)).backward()  # type: ignore[no-untyped-call]
+    _loss(model(pixels, masks)).backward()
     grads = [parameter.grad for parameter in model.predictor.parameters()]
     assert all(grad is not None and grad.isfinite().all() for grad in grads)
 
@@ -172,7 +172,7 @@ def test_training_works_after_inference_mode(tiny_config: Config):
     model, (pixels, masks) = build_vjepa(tiny_config, seed=0), _batch(tiny_config)
     with torch.inference_mode():
         model(pixels, masks)
-    _loss(model(pixels, masks)).backward()  # type: ignore[no-untyped-call]
+    _loss(model(pixels, masks)).backward()
 
 
 def test_bfloat16_gives_nearly_the_same_loss_and_float32_targets(tiny_config: Config):
@@ -184,17 +184,19 @@ def test_bfloat16_gives_nearly_the_same_loss_and_float32_targets(tiny_config: Co
     assert _loss(prediction).item() == pytest.approx(exact, rel=0.01)
 
 
-def test_a_few_steps_bring_the_loss_down(tiny_config: Config):
-    model, (pixels, masks) = build_vjepa(tiny_config, seed=0), _batch(tiny_config)
+def test_what_the_context_tells_is_learned(tiny_config: Config):
+    # Every clip is of one brightness, so any context token tells the targets.
+    model, (pixels, masks) = build_vjepa(tiny_config, seed=0), _batch(tiny_config, clips=8)
+    pixels = torch.linspace(0, 1, 8).reshape(8, 1, 1, 1, 1, 1).expand_as(pixels)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     losses = []
     for _ in range(30):
         optimizer.zero_grad()
         loss = _loss(model(pixels, masks))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_heads_too_narrow_for_positions_are_refused(tiny_config: Config):

@@ -162,6 +162,8 @@ def test_an_incomplete_description_is_refused(run: Path):
 
 def test_another_configuration_is_refused_by_the_names_of_the_fields_that_differ():
     other = dataclasses.replace(SHAPE, heads=4, rope="tiled")  # every tensor has the same size
-    with pytest.raises(UserError, match="run1: this is a checkpoint of another configuration: heads is 4 there and 2 here, rope is tiled there and interleaved here"):
+    with pytest.raises(
+        UserError, match="run1: this is a checkpoint of another configuration: heads is 4 there and 2 here, rope is tiled there and interleaved here"
+    ):
         require_shape(other, SHAPE, "run1")
     require_shape(dataclasses.replace(SHAPE), SHAPE, "run1")

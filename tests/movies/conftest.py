@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+
+from cellvjepa.movies.movie import Movie
 
 Array = np.ndarray[Any, Any]
 
@@ -91,7 +93,7 @@ def nothing_left_open(zarr_is_running: None) -> Iterator[None]:
         found = set()
         for one in descriptors.iterdir() if descriptors.is_dir() else ():
             try:
-                found.add(os.readlink(one))
+                found.add(str(one.readlink()))
             except OSError:  # the one that lists the folder
                 continue
         return {target for target in found if target.startswith("/") and not target.startswith(("/dev/", "/proc/"))}
@@ -99,3 +101,17 @@ def nothing_left_open(zarr_is_running: None) -> Iterator[None]:
     before = open_now()
     yield
     assert open_now() <= before
+
+
+@pytest.fixture
+def through_pickle() -> Callable[[Movie], Movie]:
+    """Send a movie to another process and back, as an address: its pixels stay where they are."""
+
+    def send(movie: Movie) -> Movie:
+        pickled = pickle.dumps(movie)
+        assert len(pickled) < 2000, "a pickle holds an address, not pixels"
+        again = pickle.loads(pickled)  # noqa: S301 - our own
+        assert isinstance(again, Movie)
+        return again
+
+    return send

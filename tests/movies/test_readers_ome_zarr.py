@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.movie import PixelSize
+from cellvjepa.movies.movie import Movie, PixelSize
 from cellvjepa.movies.readers import open_archive, open_movie
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
 Told = Callable[..., np.ndarray[Any, Any]]
 WriteZarr = Callable[..., Path]
+ThroughPickle = Callable[[Movie], Movie]
 
 UNITS = {"t": "minute", "z": "micrometer", "y": "nanometer", "x": "micrometer"}
 SCALE = [5.0, 1.0, 2.0, 325.0, 0.325]
@@ -246,12 +246,10 @@ def test_a_damaged_chunk_is_named_when_it_is_read(write_zarr: WriteZarr, told: T
         movie.pixels[1]
 
 
-def test_a_movie_pickles_by_opening_its_store_again(write_zarr: WriteZarr, told: Told, tmp_path: Path) -> None:
+def test_a_movie_pickles_by_opening_its_store_again(write_zarr: WriteZarr, told: Told, tmp_path: Path, through_pickle: ThroughPickle) -> None:
     write_zarr(told(3, 8, 8), "tyx", within="day1/pos3")
     (movie,) = open_archive(tmp_path).movies
-    pickled = pickle.dumps(movie)
-    assert len(pickled) < 2000, "a pickle holds an address, not pixels"
-    again = pickle.loads(pickled)
+    again = through_pickle(movie)
     assert again.name == "movie.zarr/day1/pos3"
     np.testing.assert_array_equal(again.pixels[:], movie.pixels[:])
 
@@ -285,10 +283,11 @@ def test_random_damage_to_metadata_gives_pixels_or_a_clear_error(
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.sampled_from(list(b'0159,:[]{}"-eux \x00\xff')))
     path.write_bytes(bytes(raw[: data.draw(st.just(len(raw)) | st.integers(0, len(raw)))]))
+    refusal = None
     try:
-        pixels = open_movie(image).pixels
-        pixels[0, 0, 0, :4, :4]
+        open_movie(image).pixels[0, 0, 0, :4, :4]
     except UserError as error:
-        assert str(image) in str(error)
+        refusal = str(error)
     finally:
         path.write_bytes(intact)
+    assert refusal is None or str(image) in refusal

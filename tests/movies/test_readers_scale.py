@@ -17,7 +17,7 @@ from cellvjepa.movies.readers.scale import believed, in_s, in_um, number
     [
         (650, "nm", 0.65),
         (0.65, "µm", 0.65),
-        (0.65, "μm", 0.65),  # noqa: RUF001 - the other of the two characters for micro
+        (0.65, "μm", 0.65),  # the other of the two characters for micro
         (0.65, "\\u00B5m", 0.65),
         (0.65, "Micrometers", 0.65),
         (0.65, "micrometre", 0.65),
@@ -90,12 +90,16 @@ def test_natural_order_counts() -> None:
     assert sorted(names, key=natural_key) == ["a/t1.tif", "B/t1.tif", "t1.tif", "t2.tif", "t10.tif"]
 
 
-@pytest.mark.parametrize("name", ["track_labels_TYX.tif", "t1-5-labelMasks.tif", "cells_mask.tif", "Masks/t1.tif", "nuclei-seg01.tif", "01_GT/TRA/t.tif"])
+@pytest.mark.parametrize(
+    "name", ["track_labels_TYX.tif", "t1-5-labelMasks.tif", "cells_mask.tif", "Masks/t1.tif", "nuclei-seg01.tif", "01_GT/TRA/t.tif"]
+)
 def test_label_images_are_known_by_their_names(name: str) -> None:
     assert looks_like_labels(name)
 
 
-@pytest.mark.parametrize("name", ["label-free_phase.tif", "labelfree.tif", "unmasked.tif", "segregation_t1.tif", "day1/pos2.tif", "unlabeled.tif"])
+@pytest.mark.parametrize(
+    "name", ["label-free_phase.tif", "labelfree.tif", "unmasked.tif", "segregation_t1.tif", "day1/pos2.tif", "unlabeled.tif", "B/3/0"]
+)
 def test_movies_are_not_taken_for_label_images(name: str) -> None:
     assert not looks_like_labels(name)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 import re
 import threading
 from collections.abc import Callable
@@ -15,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.movie import PixelSize
+from cellvjepa.movies.movie import Movie, PixelSize
 from cellvjepa.movies.readers import open_movie
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
 Told = Callable[..., np.ndarray[Any, Any]]
+ThroughPickle = Callable[[Movie], Movie]
 
 STORED: dict[str, dict[str, Any]] = {
     "bare": {},
@@ -64,7 +64,9 @@ def test_a_part_is_what_numpy_gives_of_the_whole(tmp_path: Path, told: Told, how
     if not path.exists():
         written(path, array, **STORED[how])
     movie = open_movie(path)
-    bounds = [st.integers(-n, n - 1) | st.builds(slice, *[st.none() | st.integers(-n, n)] * 2, st.none() | st.integers(1, 4)) for n in movie.pixels.shape]
+    bounds = [
+        st.integers(-n, n - 1) | st.builds(slice, *[st.none() | st.integers(-n, n)] * 2, st.none() | st.integers(1, 4)) for n in movie.pixels.shape
+    ]
     key = data.draw(st.tuples(*bounds))
     np.testing.assert_array_equal(movie.pixels[key], array[:, None, None][key])
 
@@ -184,7 +186,9 @@ def test_an_interval_of_zero_is_unknown_and_said(tmp_path: Path, told: Told, int
     tifffile.imwrite(tmp_path / "m.ome.tif", told(4, 8, 8), metadata=how)
     movie = open_movie(tmp_path / "m.ome.tif")
     assert movie.interval_s is None
-    assert [problem.what for problem in movie.problems] == [f"the time between frames cannot be {interval_s:g} s as the file says; it is taken as unknown"]
+    assert [problem.what for problem in movie.problems] == [
+        f"the time between frames cannot be {interval_s:g} s as the file says; it is taken as unknown"
+    ]
 
 
 def test_a_tiny_second_page_is_no_frame(tmp_path: Path, told: Told) -> None:
@@ -220,7 +224,8 @@ def test_one_file_of_a_set_is_refused(tmp_path: Path, told: Told) -> None:
     xml = tifffile.tiffcomment(tmp_path / "a.ome.tif")
     assert xml is not None
     blocks = "".join(
-        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1"><UUID FileName="{name}.ome.tif">urn:uuid:{name}</UUID></TiffData>' for t, name in enumerate("ab")
+        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1"><UUID FileName="{name}.ome.tif">urn:uuid:{name}</UUID></TiffData>'
+        for t, name in enumerate("ab")
     )
     xml = re.sub(r'UUID="urn:uuid:[^"]*"', 'UUID="urn:uuid:a"', xml).replace('<TiffData IFD="0" PlaneCount="2"/>', blocks)
     tifffile.tiffcomment(tmp_path / "a.ome.tif", xml)
@@ -240,7 +245,10 @@ def test_colour_is_refused(tmp_path: Path, told: Told, shape: tuple[int, ...], p
     ("content", "message"),
     [
         (b"", r"the file is empty \(0 bytes\)\. copy the file again"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "only a pointer of Git LFS, not the image. fetch the image with: git lfs pull"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+            "only a pointer of Git LFS, not the image. fetch the image with: git lfs pull",
+        ),
         (b"/annex/objects/MD5E-s1048576--d41d8.tif\n", "only a pointer of git-annex, not the image"),
         (b"\x89PNG\r\n\x1a\n", r"this is not a TIFF: it begins with b'\\x89PNG"),
         (b"II*\0\x08\0\0\0", "m.tif"),
@@ -259,7 +267,9 @@ def test_a_link_to_a_file_that_is_elsewhere_is_refused(tmp_path: Path) -> None:
         open_movie(tmp_path / "m.tif")
 
 
-@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"metadata": None, "pages": True}, {"bigtiff": True}, {"compression": "lzw", "rowsperstrip": 4}])
+@pytest.mark.parametrize(
+    "how", [{}, {"compression": "zlib"}, {"metadata": None, "pages": True}, {"bigtiff": True}, {"compression": "lzw", "rowsperstrip": 4}]
+)
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.9])
 def test_a_truncated_file_is_refused(tmp_path: Path, how: dict[str, Any], share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 60_000, (12, 32, 40), dtype="uint16")
@@ -307,17 +317,12 @@ def test_a_type_of_pixel_that_is_no_intensity_is_refused(tmp_path: Path) -> None
         open_movie(tmp_path / "m.tif")
 
 
-def test_a_movie_pickles_by_opening_its_file_again(tmp_path: Path, told: Told) -> None:
+def test_a_movie_pickles_by_opening_its_file_again(tmp_path: Path, told: Told, through_pickle: ThroughPickle) -> None:
     path = written(tmp_path / "m.tif", told(4, 64, 64), compression="zlib")
     movie = open_movie(path, name="day1/m.tif")
-    pickled = pickle.dumps(movie)
-    assert len(pickled) < 2000, "a pickle holds an address, not pixels"
-    again = pickle.loads(pickled)
+    again = through_pickle(movie)
     assert again.name == "day1/m.tif"
     np.testing.assert_array_equal(again.pixels[:], movie.pixels[:])
-    written(path, told(3, 64, 64), compression="zlib")
-    with pytest.raises(UserError, match="the movie has changed"):
-        pickle.loads(pickled)
 
 
 @pytest.mark.parametrize("how", ["bare", "LZW strips"])
@@ -349,10 +354,10 @@ def test_random_damage_gives_pixels_or_a_clear_error(tmp_path: Path, data: st.Da
     for _ in range(data.draw(st.integers(0, 6))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(bytes(raw[: data.draw(st.just(len(raw)) | st.integers(0, len(raw)))]))
+    refusal = None
     try:
         movie = open_movie(path)
         movie.pixels[0, 0, 0, :4, :4]
     except UserError as error:
-        assert str(path) in str(error)
-    else:
-        assert movie.size_bytes <= 100 * len(raw), "a size that the file cannot hold was believed"
+        refusal = str(error)
+    assert str(path) in refusal if refusal else movie.size_bytes <= 100 * len(raw), "a size that the file cannot hold was believed"

@@ -138,3 +138,16 @@ def dock(make_napari_viewer: Callable[..., Any]) -> Callable[..., tuple[Any, Any
         return viewer, widget
 
     return make
+
+
+@pytest.fixture
+def bare(qtbot: Any) -> tuple[Any, Any]:
+    """A viewer without a window, and an Embed widget for it: enough where nothing is drawn, and much faster."""
+    from napari.components import ViewerModel
+
+    from napari_cellvjepa._embed import EmbedWidget
+
+    viewer = ViewerModel()
+    widget = EmbedWidget(viewer)
+    qtbot.addWidget(widget)
+    return viewer, widget

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from napari_cellvjepa._form import SectionForm
 from pydantic import BaseModel, Field
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QLineEdit, QSpinBox
 
 import cellvjepa
+from napari_cellvjepa._form import SectionForm
 
 
 @pytest.fixture

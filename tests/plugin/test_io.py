@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 from napari.layers import Image, Labels, Points, Tracks
-from napari_cellvjepa._io import get_reader, read_movie, read_store
 
 import cellvjepa
+from napari_cellvjepa._io import get_reader, read_movie, read_store
 
 
 def test_movies_and_stores_are_told_apart(toy: Path, toy_store: Path, tmp_path: Path) -> None:

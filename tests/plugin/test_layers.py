@@ -10,11 +10,11 @@ import dask.array
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Points, Tracks
-from napari_cellvjepa._layers import LayerPixels, Space, cells_from, described, image_layers, shown_by
-from napari_cellvjepa._request import LabelImage, Places, Tracked
 
 import cellvjepa
 from cellvjepa.movies.movie import ArrayPixels
+from napari_cellvjepa._layers import LayerPixels, Space, cells_from, described, image_layers, shown_by
+from napari_cellvjepa._request import LabelImage, Places, Tracked
 
 
 def movie_of(array_TCZYX: np.ndarray, channels: tuple[str, ...], **facts: Any) -> cellvjepa.Movie:

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Points
-from napari_cellvjepa._layers import Space
-from napari_cellvjepa._points import MOST_LAYERS, STORE_KEY, points_layers
 
 import cellvjepa
+from napari_cellvjepa._layers import Space
+from napari_cellvjepa._points import MOST_LAYERS, STORE_KEY, points_layers
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_features_are_the_columns_and_the_map(found: cellvjepa.Embeddings) -> No
 
 
 def test_clusters_have_colours_and_noise_is_gray(found: cellvjepa.Embeddings) -> None:
-    clustered = replace(found, table=found.table.assign(cluster=["0", "0", "1", "1", None, None, "2", "2"]))
+    clustered = replace(found, table=found.table.assign(cluster=["0", "0", "1", "1", "unassigned", "unassigned", "2", "2"]))
     ((data, settings, _),) = points_layers(clustered)
     layer = Points(data, **settings)
     noise = layer.border_color[4]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from napari.utils.progress import progress as napari_progress
-from napari_cellvjepa._work import Work
 
 import cellvjepa
+from napari_cellvjepa._work import Work
 
 
 def test_progress_and_result_reach_the_window(qtbot: Any) -> None:
@@ -100,7 +100,9 @@ def test_every_problem_is_one_notification(qtbot: Any, notices: list[str], caplo
         raise error
 
     work = Work(do, "Test")
+    problems: list[str] = []
+    work.failed.connect(problems.append)
     with qtbot.waitSignal(work.ended):
         work.start()
-    assert notices == [said]
+    assert notices == problems == [said]
     assert len(caplog.records) == (not isinstance(error, cellvjepa.UserError))

@@ -15,6 +15,8 @@ from cellvjepa.movies.readers.finding import Skipped, find
 from cellvjepa.movies.readers.names import natural_key
 from cellvjepa.progress import Progress, silent
 
+__all__ = ["Archive", "Skipped", "open_archive", "open_movie"]
+
 _READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str], Movie]], ...] = (
     (ome_zarr.recognises, ome_zarr.open_image),
     (tiff.recognises, tiff.open_tiff),

@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cellvjepa.errors import UserError
 from cellvjepa.movies.readers import frame_folder, ome_zarr, tiff
 from cellvjepa.movies.readers.names import looks_like_labels, natural_key
 
@@ -52,12 +51,9 @@ def find(root: Path) -> Found:
 
 
 def _look_into_store(store: Path, root: Path, found: Found) -> None:
-    try:
-        images = list(ome_zarr.images_in(store))
-    except UserError as error:
-        found.skipped.append(Skipped(error.where or str(store), error.what, error.remedy))
-        return
-    if not images:
+    images, errors = ome_zarr.images_in(store)
+    found.skipped.extend(Skipped(error.where or str(store), error.what, error.remedy) for error in errors)
+    if not images and not errors:
         found.candidates.append(store)  # opening it says what is missing
     for image in images:
         if image.is_labels or looks_like_labels(image.path.relative_to(root).as_posix()):
@@ -70,16 +66,19 @@ def _look_into_folder(folder: Path, root: Path, found: Found) -> list[Path]:
     """Note the movies of one folder and return the folders in it."""
     try:
         entries = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: natural_key(path.name))
+        folders = {path: None for path in entries if path.is_dir()}
     except OSError as error:
         found.skipped.append(Skipped(str(folder), f"the folder cannot be read ({error.strerror})", "ask for the right to read it"))
         return []
-    folders = [path for path in entries if path.is_dir()]
-    files = [path for path in entries if not path.is_dir()]
-    labels = [path for path in files if tiff.recognises(path) and looks_like_labels(path.relative_to(root).as_posix())]
-    found.skipped.extend(Skipped(str(path), *_LABELS) for path in labels)
-    movies = [path for path in files if tiff.recognises(path) and path not in labels]
+    files = [path for path in entries if path not in folders]
+    movies = []
+    for path in filter(tiff.recognises, files):
+        if looks_like_labels(path.relative_to(root).as_posix()):
+            found.skipped.append(Skipped(str(path), *_LABELS))
+        else:
+            movies.append(path)
     found.candidates.extend([folder] if frame_folder.hold_frames(movies) else movies)
     for suffix, number in Counter(path.suffix.lower() for path in files if _UNREAD.fullmatch(path.name)).items():
         what = f"{number} file{'s' * (number > 1)} ending in {suffix}: this format is not read"
         found.skipped.append(Skipped(str(folder), what, "export to OME-TIFF or OME-Zarr (for instance with Fiji or bioformats2raw)"))
-    return folders
+    return list(folders)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 _LABEL_WORD = re.compile(r"labels?(image|mask)?s?|masks?|segs?|segm|segment(ation|ations|ed)")
@@ -23,4 +24,4 @@ def _has_label_word(part: str) -> bool:
     with_breaks = re.sub(r"([a-z])([A-Z])", r"\1 \2", part)
     words = re.findall(r"[a-z]+", with_breaks.lower())
     # label-free is a kind of microscopy
-    return any(_LABEL_WORD.fullmatch(word) and following != "free" for word, following in zip(words, [*words[1:], ""], strict=True))
+    return any(_LABEL_WORD.fullmatch(word) and following != "free" for word, following in itertools.zip_longest(words, words[1:]))

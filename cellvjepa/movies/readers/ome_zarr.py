@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,9 @@ class ZarrPixels:
         except _DAMAGE as error:
             first = ", ".join(f"{axis}={part.start}" for axis, part in zip("TCZYX", region.slices, strict=True))
             raise UserError(f"the pixels from {first} on cannot be read ({str(error) or type(error).__name__})", _COPY_AGAIN, self.uri) from error
-        return np.squeeze(self.arrangement.to_tczyx(found).astype(self.dtype, copy=False), axis=region.dropped)
+        # Of an axis that the array does not have, none may have been asked for.
+        absent = tuple(part if source is None else slice(None) for source, part in zip(self.arrangement.sources, region.slices, strict=True))
+        return np.squeeze(self.arrangement.to_tczyx(found)[absent].astype(self.dtype, copy=False), axis=region.dropped)
 
     def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[str], LazyPixels], str, Shape5, str]]:
         """Pickle by re-opening."""
@@ -115,23 +117,36 @@ def is_image(path: Path) -> bool:
     return is_node(path) and node_at(path).is_image
 
 
-def images_in(store: Path) -> Iterator[Image]:
+def images_in(store: Path) -> tuple[list[Image], list[UserError]]:
     """Find the images of a store by walking it: plates, collections and odd group names alike.
 
-    Raises
-    ------
-    UserError
-        If metadata cannot be read.
+    Returns
+    -------
+    images
+        In natural order.
+    errors
+        What could not be read on the way.
     """
+    images, errors = [], []
     to_visit = [store]
     while to_visit:
-        node = node_at(to_visit.pop())
-        if node.is_array:
-            continue
-        if node.is_image:
-            yield Image(node.path, "image-label" in node.ome or node.path.parent.name == "labels")
-        children = [child for child in node.path.iterdir() if not child.is_symlink() and is_node(child)]
-        to_visit += sorted(children, key=lambda path: natural_key(path.name), reverse=True)
+        path = to_visit.pop()
+        try:
+            node = node_at(path)
+            if node.is_image:
+                images.append(Image(path, "image-label" in node.ome or path.parent.name == "labels"))
+            if not node.is_array:
+                to_visit += sorted(_children(path), key=lambda child: natural_key(child.name), reverse=True)
+        except UserError as error:
+            errors.append(error)
+    return images, errors
+
+
+def _children(path: Path) -> list[Path]:
+    try:
+        return [child for child in path.iterdir() if not child.is_symlink() and is_node(child)]
+    except OSError as error:
+        raise UserError(f"the folder cannot be read ({error.strerror})", "ask for the right to read it", path) from error
 
 
 def open_image(path: Path, name: str) -> Movie:
@@ -176,7 +191,7 @@ def _refuse_what_is_no_image(node: Node) -> None:
         return
     if node.is_array:
         raise UserError("this is an array inside a Zarr store", "give the group above it, which says what the axes are", node.path)
-    inside = [image.path.relative_to(node.path).as_posix() for image in images_in(node.path) if not image.is_labels]
+    inside = [image.path.relative_to(node.path).as_posix() for image in images_in(node.path)[0] if not image.is_labels]
     if inside:
         what = f"this group is no image, but has {len(inside)} inside ({', '.join(inside[:3])}{', ...' * (len(inside) > 3)})"
         raise UserError(what, "give it as an archive, or give one of these", node.path)

@@ -83,9 +83,7 @@ def open_tiff(path: Path, name: str) -> Movie:
     pixels = TiffPixels(uri, reopen_pixels, (contents.planes,), np.stack([np.zeros_like(table), table], axis=-1))
     claims = contents.claims
     frames, channels, planes, *_ = pixels.shape
-    # What was taken for time has a distance between its planes no longer.
-    interval_s = claims.interval_s
-    scale = believed(claims.z_um, claims.y_um, claims.x_um, interval_s, frames=frames, planes=planes)
+    scale = believed(claims.z_um, claims.y_um, claims.x_um, claims.interval_s, frames=frames, planes=planes)
     return Movie(
         uri=uri,
         name=name,

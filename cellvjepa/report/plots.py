@@ -1,0 +1,248 @@
+"""Plots of numbers: how training went, where embeddings lie, how well a probe does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from cellvjepa.report.style import FAINT, INK, MARKERS, MUTED, PALETTE, calm, in_order, legend_columns, marks_of, new_figure, png_of
+
+Floats = npt.NDArray[np.float64]
+
+_MAP_IN = 4.4  # two maps fit side by side on a page
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity of a training run: its key in a row of metrics, and how to read it."""
+
+    key: str
+    title: str
+    from_zero: bool = False
+
+
+CURVES = (
+    Curve("loss", "Loss"),
+    Curve("loss_ratio", "Loss / loss of the trivial predictor"),
+    Curve("target_std", "Spread of targets", from_zero=True),
+    Curve("rankme", "Rank across clips", from_zero=True),
+    Curve("rankme_tokens", "Rank within a clip", from_zero=True),
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score with its interval: of ``method``, under ``condition`` (e.g. ``"20 labels per class"``).
+
+    ``low`` and ``high`` may be NaN: then no interval is drawn.
+    """
+
+    method: str
+    condition: str
+    value: float
+    low: float
+    high: float
+
+
+def draw_training(rows: Sequence[Mapping[str, object]], curves: Sequence[Curve] = CURVES) -> bytes:
+    """Draw one small plot per quantity over the steps of a run.
+
+    Parameters
+    ----------
+    rows
+        Lines of metrics.jsonl: ``step`` and one number per key; a quantity that is missing, null or not finite leaves a gap.
+    curves
+        What to draw; a quantity found in no row is left out.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    series = [(curve, *_series(rows, curve.key)) for curve in curves]
+    shown = [entry for entry in series if len(entry[1])] or series[:1]
+    columns = min(3, len(shown))
+    lines = -(-len(shown) // columns)
+    figure = new_figure(3.1 * columns, 2.3 * lines)
+    all_axes = figure.subplots(lines, columns, squeeze=False, gridspec_kw={"hspace": 0.14}).ravel()
+    for axes, (curve, steps, values) in zip(all_axes, shown, strict=False):
+        calm(axes, title=curve.title, x_label="step")
+        axes.plot(steps, values, color=PALETTE[0], linewidth=1.6, marker="o" if len(steps) == 1 else None)
+        if len(steps):
+            axes.plot(steps[-1:], values[-1:], color=PALETTE[0], marker="o", markersize=4)
+            axes.annotate(f"{values[-1]:.3g}", (steps[-1], values[-1]), (0, 6), textcoords="offset points", ha="right", fontsize=8.5, color=INK)
+            axes.margins(y=0.2)
+        if curve.from_zero:
+            axes.set_ylim(bottom=0)
+    for axes in all_axes[len(shown) :]:
+        axes.set_axis_off()
+    return png_of(figure)
+
+
+def draw_map(
+    points_N2: npt.ArrayLike,
+    *,
+    names_N: Sequence[str] | None = None,
+    values_N: npt.ArrayLike | None = None,
+    title: str = "",
+    order: Sequence[str] | None = None,
+    grey: str | None = None,
+) -> bytes:
+    """Draw a projection of embeddings, one dot each, coloured by categories or by a number.
+
+    Parameters
+    ----------
+    points_N2
+        float (N, 2), e.g. UMAP; rows that are not finite are left out.
+    names_N
+        N names of categories; or
+    values_N
+        N numbers; neither gives dots of one colour.
+    title
+        Above the plot; of a number, also what it is.
+    order
+        Order of the names in the legend; fixes their colours.
+    grey
+        The name that stands for no category; drawn in grey, beneath the others.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    points = np.asarray(points_N2, dtype=np.float64)
+    # Dots are drawn in an order that mixes them, so that no category hides another.
+    mixed = np.argsort(np.arange(len(points)) * 0.6180339887 % 1, kind="stable")
+    mixed = mixed[np.isfinite(points[mixed]).all(axis=1)]
+    figure = new_figure(_MAP_IN, _MAP_IN)
+    axes = figure.add_subplot()
+    calm(axes, title=title, grid=False)
+    axes.spines[["top", "right"]].set_visible(True)
+    axes.spines[:].set_color(FAINT)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if names_N is not None:
+        _draw_names(axes, points, [str(name) for name in names_N], mixed, order, grey)
+    elif values_N is not None:
+        values = np.asarray(values_N, dtype=np.float64)
+        known = mixed[np.isfinite(values[mixed])]
+        dots = axes.scatter(points[known, 0], points[known, 1], c=values[known], cmap="viridis", s=_dot_size(len(mixed)), linewidths=0, alpha=0.85)
+        bar = figure.colorbar(dots, ax=axes, shrink=0.8, aspect=25)
+        bar.ax.tick_params(labelsize=8.5, colors=MUTED, length=0)
+        bar.ax.spines[:].set_visible(False)
+    else:
+        axes.scatter(points[mixed, 0], points[mixed, 1], color=PALETTE[0], s=_dot_size(len(mixed)), linewidths=0, alpha=0.85)
+    return png_of(figure)
+
+
+def draw_confusion(counts_KK: npt.ArrayLike, classes: Sequence[str]) -> bytes:
+    """Draw a confusion matrix: rows are the labels, columns the predictions; darker is a larger share of the row.
+
+    Parameters
+    ----------
+    counts_KK
+        int (K, K) counts.
+    classes
+        K names.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    counts = np.asarray(counts_KK, dtype=np.int64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side_in = 0.62 * len(classes) + 1.9
+    figure = new_figure(side_in, side_in - 0.3)
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    calm(axes, x_label="predicted as", y_label="labelled as", grid=False)
+    axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.spines[:].set_visible(False)
+    for i, j in np.ndindex(*counts.shape):
+        colour = "white" if shares[i, j] > 0.55 else INK if counts[i, j] else FAINT
+        axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9.5, color=colour, fontweight="bold" if i == j else "normal")
+    return png_of(figure)
+
+
+def draw_scores(scores: Sequence[Score], *, measure: str, chance: float | None = None) -> bytes:
+    """Draw scores as points with intervals: one line per method, one colour per condition.
+
+    Parameters
+    ----------
+    scores
+        In the order in which methods and conditions are to be shown.
+    measure
+        What is measured, e.g. ``"balanced accuracy"``.
+    chance
+        The score of guessing, drawn as a dashed line.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    methods = list(dict.fromkeys(score.method for score in scores))
+    conditions = list(dict.fromkeys(score.condition for score in scores))
+    figure = new_figure(6.4, 0.55 * len(methods) + 1.15)
+    axes = figure.add_subplot()
+    calm(axes, x_label=measure)
+    axes.grid(False, axis="y")
+    for score in scores:
+        c = conditions.index(score.condition)
+        y = methods.index(score.method) + 0.3 * (c - (len(conditions) - 1) / 2)
+        axes.plot([score.low, score.high], [y, y], color=PALETTE[c % len(PALETTE)], linewidth=2, alpha=0.55, solid_capstyle="round")
+        axes.plot([score.value], [y], color=PALETTE[c % len(PALETTE)], marker=MARKERS[c % len(MARKERS)], markersize=6, linestyle="none")
+        end = score.high if np.isfinite(score.high) else score.value
+        axes.annotate(f"{score.value:.2f}", (end, y), (6, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
+    if chance is not None:
+        axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate("guessing", (chance, -0.55), (4, 0), textcoords="offset points", fontsize=8, color=MUTED, va="center")
+    axes.set_yticks(range(len(methods)), methods)
+    axes.set_ylim(len(methods) - 0.45, -0.75)
+    axes.tick_params(axis="y", labelcolor=INK)
+    handles = [
+        Line2D([], [], color=PALETTE[c % len(PALETTE)], marker=MARKERS[c % len(MARKERS)], linestyle="none", label=name)
+        for c, name in enumerate(conditions)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=9, labelcolor=INK)
+    return png_of(figure)
+
+
+def _series(rows: Sequence[Mapping[str, object]], key: str) -> tuple[Floats, Floats]:
+    pairs = [(row["step"], row.get(key)) for row in rows]
+    numbers = [(float(step), float(value)) for step, value in pairs if isinstance(step, int | float) and isinstance(value, int | float)]
+    table = np.array(numbers, dtype=np.float64).reshape(-1, 2)
+    table = table[np.isfinite(table).all(axis=1)]
+    return table[:, 0], table[:, 1]
+
+
+def _dot_size(dots: int) -> float:
+    return float(np.clip(400 / np.sqrt(max(dots, 1)), 1.5, 26))
+
+
+def _draw_names(axes: Axes, points: Floats, names: Sequence[str], mixed: npt.NDArray[np.intp], order: Sequence[str] | None, grey: str | None) -> None:
+    shown = in_order(names, order)
+    marks = {name: mark for name, mark in marks_of(shown, order, grey).items() if name in shown}
+    for marker in dict.fromkeys(mark.marker for mark in marks.values()):
+        for beneath in (True, False):
+            here = [i for i in mixed if marks[names[i]].marker == marker and (names[i] == grey) == beneath]
+            colours = [marks[names[i]].colour for i in here]
+            axes.scatter(
+                points[here, 0], points[here, 1], c=colours, marker=marker, s=_dot_size(len(mixed)), linewidths=0, alpha=0.85, zorder=2 - beneath
+            )
+    listed = sorted(marks, key=lambda name: name == grey)
+    handles = [Line2D([], [], color=marks[n].colour, marker=marks[n].marker, markersize=6, linestyle="none", label=n) for n in listed]
+    columns = legend_columns(listed, _MAP_IN)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.set_figheight(_MAP_IN + 0.19 * -(-len(listed) // columns))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9, labelcolor=INK, handletextpad=0.1, columnspacing=1.2
+    )

@@ -1,0 +1,1 @@
+"""What the program tells people: reports put together from the results of the rooms above."""

@@ -1,0 +1,132 @@
+"""The report of a pretraining run: is it well, what did it look at, how was it made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from cellvjepa.config import Config
+from cellvjepa.model.grid import Grid, grid_of
+from cellvjepa.model.masking import draw_masks
+from cellvjepa.movies.clip_shape import ClipShape
+from cellvjepa.movies.clips import random_clip, read_clip
+from cellvjepa.movies.levels import with_levels
+from cellvjepa.movies.movie import Movie
+from cellvjepa.report import pictures, plots
+from cellvjepa.report.html import write_page
+from cellvjepa.report.page import Details, Note, Page, Picture, Section
+from cellvjepa.training.metrics import MetricsRow, read_metrics
+from cellvjepa.training.pretrain import run_config
+from cellvjepa.writing import atomic_path
+
+_LOST = 0.9  # a rank below this share of its first value is worth a warning
+_PLACES = 8  # looked at for the most lively clip to draw masks on
+_NAMES = ("short-range masks", "long-range masks")
+
+
+def tell_run(run: str | os.PathLike[str], movies: Sequence[Movie]) -> Path:
+    """Write ``report.html`` and ``figures/*.png`` into the folder of a run.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished or interrupted run.
+    movies
+        The movies it was trained on, or some of them: masks are drawn on a clip of the first.
+    """
+    folder = Path(run)
+    config, rows = run_config(folder), read_metrics(folder / "metrics.jsonl")
+    drawn = {"training": plots.draw_training(rows), "masks": masks_on_a_clip(movies[0], config)}
+    for name, data in drawn.items():
+        with atomic_path(folder / "figures" / f"{name}.png") as part:
+            part.write_bytes(data)
+    page = Page(
+        title=f"Pretraining: {folder.name}",
+        lead=f"{rows[-1]['step']} of {config.training.steps} steps on {len(movies)} movie(s), {config.training.batch_size} clips each.",
+        sections=(
+            curves_section(rows),
+            masks_section(drawn["masks"], config),
+            Section("How it was made", "", (Details("The complete configuration", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)),)),
+        ),
+    )
+    return write_page(page, folder / "report.html")
+
+
+def curves_section(rows: Sequence[MetricsRow]) -> Section:
+    """Return the training curves with their meaning in words."""
+    return Section(
+        "Is the training well?",
+        "The loss is no measure of progress here: a network that says the same of every clip has a low loss. Look at the ranks: they count in how "
+        "many independent ways the features of clips, and of places within a clip, differ. They may dip at first; they should not stay low.",
+        (
+            *verdict(rows),
+            Picture(
+                plots.draw_training(rows),
+                "Loss: distance between predicted and actual features of hidden places. Next to it the same, divided by the loss of always answering with "
+                "the average. Spread of targets: goes to zero when the network collapses. Ranks: effective number of independent directions.",
+                "Training curves over the steps: loss, loss ratio, spread of targets, rank across clips and rank within a clip",
+            ),
+        ),
+    )
+
+
+def verdict(rows: Sequence[MetricsRow]) -> tuple[Note, ...]:
+    """Say in words how a run went, from its first and last measurement."""
+    first, last = rows[0], rows[-1]
+    ranks = (
+        f"Rank across clips {first['rankme']:.1f} at the start, {last['rankme']:.1f} at the end; "
+        f"within a clip {first['rankme_tokens']:.1f} and {last['rankme_tokens']:.1f}."
+    )
+    if last["rankme"] < _LOST * first["rankme"]:
+        return (
+            Note(
+                f"{ranks} The features of different clips have become more alike: the sign of a collapse. Raise training.variance_covariance.", "warn"
+            ),
+        )
+    if last["rankme_tokens"] < _LOST * first["rankme_tokens"]:
+        return (Note(f"{ranks} Clips are told apart, but places within a clip have become more alike than before the training.", "warn"),)
+    return (Note(f"{ranks} No sign of a collapse.", "good"),)
+
+
+def masks_section(picture: bytes, config: Config) -> Section:
+    """Return what the network sees and has to predict."""
+    t, _, y, x = config.model.tubelet
+    return Section(
+        "What the network is asked",
+        f"A clip is cut into pieces of {t} frames x {y} x {x} px. The encoder sees a few of them; from these it has to say what the hidden ones look "
+        "like, not in pixels but in features. Hidden places stay hidden for the whole clip, so it cannot simply look at another frame.",
+        (
+            Picture(
+                picture,
+                "One clip and, below it, one example of each kind of mask.",
+                "Frames of a clip with the places that are seen and the places that have to be predicted",
+            ),
+        ),
+    )
+
+
+def masks_on_a_clip(movie: Movie, config: Config) -> bytes:
+    """Draw an example of each mask generator on the most lively of a few clips of a movie; a PNG."""
+    rng = np.random.default_rng([config.training.seed, _PLACES])
+    shape = ClipShape.of(config.clip)
+    levelled = with_levels(movie)
+    clips = [read_clip(levelled, random_clip(levelled, shape, rng), shape) for _ in range(_PLACES)]
+    clip_CTZYX = max(clips, key=lambda clip: float(clip.std()))
+    grid = grid_of(config.clip.frames, clip_CTZYX.shape[2], config.clip.size_px, config.clip.size_px, config.model.tubelet)
+    masks = draw_masks(grid, config.masks.generators, 1, rng)
+    names = [_NAMES[i] if len(masks) == len(_NAMES) else f"mask generator {i + 1}" for i in range(len(masks))]
+    drawn = [
+        pictures.DrawnMask(name, _on_grid(mask.context_BK[0].numpy(), grid), _on_grid(mask.target_BM[0].numpy(), grid))
+        for name, mask in zip(names, masks, strict=True)
+    ]
+    return pictures.draw_masks(clip_CTZYX[0].max(axis=1), drawn)
+
+
+def _on_grid(tokens: np.ndarray[tuple[int, ...], np.dtype[np.int64]], grid: Grid) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    chosen = np.zeros(grid.tokens, dtype=bool)
+    chosen[tokens] = True
+    return chosen.reshape(grid.t, grid.z, grid.y, grid.x).any(axis=1)

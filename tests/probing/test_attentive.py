@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from cellvjepa.config import ProbeConfig
+from cellvjepa.errors import Cancelled
+from cellvjepa.probing.attentive import AttentiveHead, fit_attentive, pooled_moments, position_codes
+from cellvjepa.probing.linear import fit_linear
+from cellvjepa.probing.scores import roc_auc
+
+GRID = (1, 2, 1, 4, 4)
+
+
+def where_it_matters(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both classes have one bright token; class 1 has it in the upper half. Pooling hides where."""
+    rng = np.random.default_rng(seed)
+    codes = np.arange(rows) % 2
+    tokens = rng.normal(0, 1, (rows, *GRID, 16)).astype(np.float32)
+    y, x, t = rng.integers(2, size=rows) + 2 * (codes == 0), rng.integers(4, size=rows), rng.integers(2, size=rows)
+    tokens[np.arange(rows), 0, t, 0, y, x] += 4
+    return tokens, codes
+
+
+def test_it_sees_what_pooling_hides() -> None:
+    tokens, codes = where_it_matters(120, 0)
+    unseen, truth = where_it_matters(200, 1)
+    head = fit_attentive(tokens, codes, 2, ProbeConfig(kind="attentive", attentive_steps=300, attentive_learning_rate=3e-3))
+    linear = fit_linear(pooled_moments(tokens), codes, 2)
+    assert roc_auc(truth, linear.probabilities(pooled_moments(unseen))) < 0.65
+    assert roc_auc(truth, head.probabilities(unseen)) > 0.8
+
+
+def test_untrained_attention_leaves_the_linear_ranking_alone() -> None:
+    tokens, codes = where_it_matters(40, 0)
+    tokens += codes.reshape(-1, *[1] * 6)
+    head = fit_attentive(tokens, codes, 2, ProbeConfig(attentive_steps=1, attentive_learning_rate=1e-9))
+    linear = fit_linear(pooled_moments(tokens), codes, 2)
+    odds = [np.log(p[:, 1] / p[:, 0]) for p in (head.probabilities(tokens), linear.probabilities(pooled_moments(tokens)))]
+    # The logits are the mean of both experts', and one of them says nothing.
+    np.testing.assert_allclose(odds[0], odds[1] / 2, atol=1e-2)
+
+
+def test_it_is_repeatable_and_leaves_the_global_generator_alone() -> None:
+    tokens, codes = where_it_matters(12, 0)
+    config = ProbeConfig(attentive_steps=3)
+    before = torch.random.get_rng_state()
+    one, other = (fit_attentive(tokens, codes, 2, config).probabilities(tokens) for _ in range(2))
+    assert np.array_equal(one, other)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert not np.array_equal(one, fit_attentive(tokens, codes, 2, config.model_copy(update={"seed": 1})).probabilities(tokens))
+
+
+def test_batches_and_precision_do_not_matter() -> None:
+    tokens, codes = where_it_matters(70, 0)
+    head = fit_attentive(tokens, codes, 2, ProbeConfig(attentive_steps=3))
+    whole = head.probabilities(tokens)
+    np.testing.assert_allclose(head.probabilities(tokens[65:]), whole[65:], rtol=1e-5)
+    np.testing.assert_allclose(head.probabilities(tokens.astype(np.float16)), whole, atol=1e-2)
+
+
+def test_each_channel_has_its_own_scale() -> None:
+    tokens, codes = where_it_matters(30, 0)
+    two = np.concatenate([tokens, tokens * 1000 + 500], axis=1)
+    head = fit_attentive(two, codes, 2, ProbeConfig(attentive_steps=2))
+    assert head.expects == (2, 2, 1, 4, 4, 16)
+    assert head.mean_CD.shape == (2, 16)
+    np.testing.assert_allclose(head.scale_CD[1], head.scale_CD[0] * 1000, rtol=1e-3)
+    assert pooled_moments(two).shape == (30, 64)
+
+
+def test_a_class_without_rows_is_never_predicted() -> None:
+    tokens, codes = where_it_matters(20, 0)
+    found = fit_attentive(tokens, codes * 2, 3, ProbeConfig(attentive_steps=2)).probabilities(tokens)
+    assert (found[:, 1] == 0).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(("grid", "axes"), [((1, 1, 1, 1, 1), 0), ((1, 4, 1, 8, 8), 3), ((2, 1, 1, 2, 1), 2), ((3, 2, 4, 3, 5), 5)])
+def test_position_codes_tell_places_apart(grid: tuple[int, ...], axes: int) -> None:
+    codes = position_codes(grid)
+    assert codes.shape == (np.prod(grid), max(4 * axes, 1))
+    assert torch.isfinite(codes).all()
+    assert len(torch.unique(codes, dim=0)) == len(codes)
+
+
+def test_arrays_rebuild_it_and_wrong_ones_are_noticed() -> None:
+    tokens, codes = where_it_matters(20, 0)
+    head = fit_attentive(tokens, codes, 2, ProbeConfig(attentive_steps=2))
+    again = AttentiveHead.from_arrays(head.arrays())
+    assert np.array_equal(again.probabilities(tokens), head.probabilities(tokens))
+    for grid in ((2, 2, 1, 4, 4), (), (0, 1), (1, 2**11, 2**11)):
+        with pytest.raises(ValueError, match="grid"):
+            AttentiveHead.from_arrays(head.arrays() | {"grid": np.array(grid, np.int64)})
+
+
+def test_it_can_be_cancelled() -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        assert (stage, total) == ("training the attentive probe", 50)
+        if done == 2:
+            raise Cancelled
+
+    tokens, codes = where_it_matters(8, 0)
+    with pytest.raises(Cancelled):
+        fit_attentive(tokens, codes, 2, ProbeConfig(attentive_steps=50), stop)
