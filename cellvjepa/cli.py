@@ -227,7 +227,8 @@ def probe(
     from cellvjepa.probing.probe import save_probe
     from cellvjepa.stories.probe import lead, tell_probe
 
-    chosen = [f"probe.kind={kind.value}"] * (kind is not None) + [f"probe.group={group}"] * (group is not None)
+    chosen = [] if kind is None else [f"probe.kind={kind.value}"]
+    chosen += [] if group is None else [f"probe.group={group}"]
     settings_of_probe = load_config(None, [*(overrides or ()), *chosen]).probe
     writable_folder(out)
     with Terminal() as terminal:

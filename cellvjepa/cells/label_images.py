@@ -80,7 +80,7 @@ def _pairs(path: Path, movies: Sequence[Movie]) -> list[tuple[Movie, Movie]]:
 
 def _images_below(path: Path) -> Iterator[Path]:
     if ome_zarr.recognises(path):
-        images = list(ome_zarr.images_in(path))
+        images, _ = ome_zarr.images_in(path)
         labels = [image for image in images if image.is_labels]
         yield from (image.path for image in labels or images)
     elif not path.is_dir() or frame_folder.recognises(path):

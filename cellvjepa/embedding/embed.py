@@ -15,15 +15,16 @@ import torch
 
 from cellvjepa.cells.windows import Windows
 from cellvjepa.config import EmbedConfig
-from cellvjepa.embedding.provenance import UNKNOWN, Pool, Provenance, Reference, Source, levels_table
+from cellvjepa.embedding.provenance import Pool, Provenance, Source, levels_table
 from cellvjepa.embedding.reading import common_channels, movies_of, read_batches, reading_order
 from cellvjepa.embedding.unfinished import Unfinished, begin_store
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import autocast, choose_device, resolve_precision
 from cellvjepa.model.encoder import Encoder
-from cellvjepa.movies.clip_shape import ClipShape, sampling
+from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.reference import UNKNOWN, Reference, position_scale
 from cellvjepa.progress import Progress, silent
 
 Precision = Literal["float32", "bfloat16"]
@@ -211,16 +212,6 @@ def vectors_of_clips(
 def embedding_precision(device: torch.device) -> Precision:
     """Return float32 on the CPU, where it gives the same numbers on any machine of its kind; elsewhere bfloat16 if it is native."""
     return "float32" if device.type == "cpu" else resolve_precision(device, "auto")
-
-
-def position_scale(movie: Movie, shape: ClipShape, reference: Reference) -> tuple[float, float, float, float]:
-    """Return how much farther apart (t, z, y, x) samples of a movie's clips are than those the encoder knows; 1 where unknown."""
-    found = sampling(movie, shape)
-    t = found.interval_s / reference.interval_s if found.interval_s and reference.interval_s else 1.0
-    if not (found.pixel_um and reference.pixel_um):
-        return t, 1.0, 1.0, 1.0
-    there, known = found.pixel_um, reference.pixel_um
-    return t, there.z / known.z if there.z and known.z else 1.0, there.y / known.y, there.x / known.x
 
 
 def _fill_chunk(

@@ -18,19 +18,9 @@ from cellvjepa.model.weights import EncoderCard
 from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.clips import known_levels
 from cellvjepa.movies.movie import Movie, PixelSize
+from cellvjepa.movies.reference import UNKNOWN, Reference
 
 Pool = Literal["mean", "moments"]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The sampling that an encoder was trained at, whose positions are whole numbers; None where it is unknown."""
-
-    interval_s: float | None = None
-    pixel_um: PixelSize | None = None
-
-
-UNKNOWN = Reference()
 
 
 @dataclass(frozen=True)

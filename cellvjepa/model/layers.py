@@ -189,11 +189,13 @@ class RotaryPositions(nn.Module):
         if scale_4 is not None:
             scaled = positions_N4(grid).to(device) * scale_4.to(device, torch.float32).unsqueeze(-2)
             return rotation_of(scaled, self.axes, self.head_dim, self.frequencies)
-        if self._kept is None or self._kept[:2] != (grid, device):
+        kept = self._kept
+        if kept is None or kept[:2] != (grid, device):
             # A table made while inference_mode is on could not be used in training later.
             with torch.inference_mode(False):
-                self._kept = (grid, device, rotation_of(positions_N4(grid).to(device), self.axes, self.head_dim, self.frequencies))
-        return self._kept[2]
+                kept = (grid, device, rotation_of(positions_N4(grid).to(device), self.axes, self.head_dim, self.frequencies))
+            self._kept = kept
+        return kept[2]
 
 
 def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,10 @@ def lazy_array(movie: Movie) -> dask.array.Array:
     frames = _at_most(movie.pixels.chunks[0], t, image_bytes * planes)
     meta = np.empty((0,) * 5, movie.pixels.dtype)
     # Two arrays of one name would be taken for the same one; a name made of the pixels themselves would read them all.
-    return dask.array.from_array(movie.pixels, chunks=(frames, 1, planes, y, x), name=False, fancy=False, meta=meta)
+    array: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
+        movie.pixels, chunks=(frames, 1, planes, y, x), name=False, fancy=False, meta=meta
+    )
+    return array
 
 
 def _at_most(decoded: int, there: int, each_bytes: int) -> int:

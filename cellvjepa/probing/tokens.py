@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.embedding.embed import tokens_of_clips
-from cellvjepa.embedding.provenance import UNKNOWN, Reference
 from cellvjepa.model.encoder import Encoder
 from cellvjepa.model.grid import grid_of
 from cellvjepa.movies.clips import Clip, ClipShape, sampling
 from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.reference import UNKNOWN, Reference
 from cellvjepa.progress import Progress, silent
 
 

@@ -40,7 +40,7 @@ figure img.moving { image-rendering: pixelated; border-radius: 3px; }
 figcaption { color: var(--muted); font-size: .875rem; line-height: 1.5; margin-top: .6rem; max-width: 44rem; }
 .title { font-weight: 600; font-size: .95rem; margin: 0 0 .5rem; }
 .gallery { display: flex; flex-wrap: wrap; gap: 1.5rem 2rem; align-items: flex-start; }
-.gallery figure { margin: 0; flex: 0 1 auto; max-width: 100%; }
+.gallery figure { margin: 0; flex: 1 1 20rem; max-width: 100%; }
 .gallery figcaption { max-width: 29rem; }
 .scroll { overflow-x: auto; margin: 1.5rem 0 0; }
 table { border-collapse: collapse; font-size: .9rem; line-height: 1.4; font-variant-numeric: tabular-nums; }

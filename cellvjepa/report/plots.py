@@ -86,8 +86,8 @@ def draw_training(rows: Sequence[Mapping[str, object]], curves: Sequence[Curve] 
 
 def draw_map(
     points_N2: npt.ArrayLike,
-    *,
     names_N: Sequence[str] | None = None,
+    *,
     values_N: npt.ArrayLike | None = None,
     title: str = "",
     order: Sequence[str] | None = None,

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import tifffile
 
 from cellvjepa.cells.table import Cells, read_cells
@@ -125,20 +124,20 @@ def _empty_folder(out: str | os.PathLike[str]) -> Path:
 
 def _lead(found: Evaluation) -> str:
     return (
-        "Six fields of simulated cells that look alike in any single frame and differ in what they do; and two short cuts of real recordings. A small "
-        "network watched all of them for about a minute, without being told anything. Then its features were frozen, and a simple classifier learnt "
-        f"to name the behaviours from a few labels. {lead(found)}"
+        "Six fields of simulated cells that look alike in any single frame and differ in what they do; and two short cuts of real recordings. A "
+        "small network watched all of them for a minute or two, without being told anything. Then its features were frozen, and a simple classifier "
+        f"learnt to name the behaviours from a few labels. {lead(found)}"
     )
 
 
 def _data_section(archive: Archive, simulated: Archive, cells: Cells, labels: Labels, shape: ClipShape) -> Section:
     movie = simulated.movies[0]
     rows = table_rows(archive, survey(archive, shape))
-    shown = [i for i, name in enumerate(COLUMNS) if name not in ("problems", "MB", "compression")][: len(COLUMNS)]
+    shown = [i for i, name in enumerate(COLUMNS) if name not in ("problems", "MB", "compression")]
     return Section(
         "The movies",
-        "Three colours of light would not help here: in one frame a resting and a migrating cell are the same. The labels are used much later, and "
-        "only to test what the network has learnt by itself.",
+        "In one frame a resting and a migrating cell look the same; only time tells them apart. The labels, drawn here as coloured outlines, are "
+        "used much later, and only to test what the network has learnt by itself.",
         (
             Gallery((_labelled_frame(movie, cells, labels), *_other_frames(archive, simulated))),
             Table(tuple(COLUMNS[i] for i in shown), tuple(tuple(row[i] for i in shown) for row in rows), "What 'cellvjepa inspect' says about them."),
@@ -156,7 +155,7 @@ def _labelled_frame(movie: Movie, cells: Cells, labels: Labels) -> Picture:
     marks = pictures.CellMarks(here[["y_px", "x_px"]].to_numpy(), names.tolist(), outlines, here["track_id"].tolist())
     return Picture(
         pictures.draw_frame(
-            movie.pixels[_SHOWN_FRAME, 0, 0], marks, order=[*labels.classes, _UNLABELLED], pixel_um=movie.pixel_um and movie.pixel_um.x
+            movie.pixels[_SHOWN_FRAME, 0, 0], marks, order=[*labels.classes, _UNLABELLED], pixel_um=movie.pixel_um.x if movie.pixel_um else None
         ),
         f"Frame {_SHOWN_FRAME} of {movie.name}. Outlines: what each cell does around this time.",
         "A frame of a simulated movie with its cells outlined in the colour of their behaviour",
@@ -168,7 +167,7 @@ def _other_frames(archive: Archive, simulated: Archive) -> list[Picture]:
     inside = {movie.uri for movie in simulated.movies}
     return [
         Picture(
-            pictures.draw_frame(movie.pixels[_SHOWN_FRAME, 0, 0], pixel_um=movie.pixel_um and movie.pixel_um.x),
+            pictures.draw_frame(movie.pixels[_SHOWN_FRAME, 0, 0], pixel_um=movie.pixel_um.x if movie.pixel_um else None),
             f"Frame {_SHOWN_FRAME} of {movie.name}.",
             f"A frame of the movie {movie.name}",
             "A real recording",
@@ -179,15 +178,15 @@ def _other_frames(archive: Archive, simulated: Archive) -> list[Picture]:
 
 
 def _map_section(embeddings: Embeddings, labels: Labels) -> Section:
-    names = pd.Series(_UNLABELLED, index=range(len(embeddings)))
-    names.iloc[labels.rows_N] = labels.names_N.astype(object)
+    names = np.full(len(embeddings), _UNLABELLED, dtype=object)
+    names[labels.rows_N] = labels.names_N
     points = embeddings.projections["X_umap"]
     clusters = embeddings.table["cluster"].astype(str).tolist()
     by_label = plots.draw_map(points, names_N=names.tolist(), title="by what the cells do", order=[*labels.classes, _UNLABELLED], grey=_UNLABELLED)
     return Section(
         "The map",
-        f"Each dot is one cell during 16 frames; {len(embeddings)} in all. Dots that lie near each other have similar features. The network has never "
-        "seen the labels: colours that keep together are behaviours it found by itself. Distances between far groups mean little in such a map.",
+        f"Each dot is one cell during 16 frames; {len(embeddings)} in all. Dots that lie near each other have similar features. The network has "
+        "never seen the labels: colours that keep together are behaviours it found by itself. Distances between far groups mean little.",
         (
             Gallery(
                 (
@@ -213,8 +212,8 @@ def _examples_section(movies: Sequence[Movie], windows: Windows, labels: Labels,
         shown.append(Picture(animate(clips), "", f"{_EXAMPLES} moving examples of {name} cells", name))
     return Section(
         "What the classes look like",
-        "Examples of the clips that were embedded: 16 frames each, played in a loop. The camera stands still while a cell moves, because following it "
-        "would hide that it does.",
+        "Examples of the clips that were embedded: 16 frames each, played in a loop. The camera stands still while a cell moves, because following "
+        "it would hide that it does.",
         (Gallery(tuple(shown)),),
     )
 
@@ -223,8 +222,8 @@ def _next_section(folder: Path, config: Config) -> Section:
     return Section(
         "Your own movies",
         f"This was a network of {config.model.depth} layers after {config.training.steps} steps on eight short movies. For your own archive: look at "
-        "it with 'cellvjepa inspect', pretrain with 'cellvjepa pretrain FOLDER --out RUN' (ten minutes on a CPU give a first impression; on a GPU use "
-        "--config small), then 'cellvjepa embed', 'cluster' and 'probe'. 'cellvjepa COMMAND --help' explains each.",
+        "it with 'cellvjepa inspect', pretrain with 'cellvjepa pretrain FOLDER --out RUN' (ten minutes on a CPU give a first impression; on a GPU "
+        "use --config small), then 'cellvjepa embed', 'cluster' and 'probe'. 'cellvjepa COMMAND --help' explains each.",
         (
             Table(
                 ("in this folder", "what it is"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import yaml
 
 from cellvjepa.config import Config
@@ -66,8 +67,8 @@ def curves_section(rows: Sequence[MetricsRow]) -> Section:
             *verdict(rows),
             Picture(
                 plots.draw_training(rows),
-                "Loss: distance between predicted and actual features of hidden places. Next to it the same, divided by the loss of always answering with "
-                "the average. Spread of targets: goes to zero when the network collapses. Ranks: effective number of independent directions.",
+                "Loss: distance between predicted and actual features of hidden places. Next to it the same, divided by the loss of always answering "
+                "with the average. Spread of targets: goes to zero when the network collapses. Ranks: effective number of independent directions.",
                 "Training curves over the steps: loss, loss ratio, spread of targets, rank across clips and rank within a clip",
             ),
         ),
@@ -89,6 +90,8 @@ def verdict(rows: Sequence[MetricsRow]) -> tuple[Note, ...]:
         )
     if last["rankme_tokens"] < _LOST * first["rankme_tokens"]:
         return (Note(f"{ranks} Clips are told apart, but places within a clip have become more alike than before the training.", "warn"),)
+    if last["rankme"] <= first["rankme"]:
+        return (Note(f"{ranks} The rank across clips has not risen: the network has not yet learnt to tell clips apart. Train longer."),)
     return (Note(f"{ranks} No sign of a collapse.", "good"),)
 
 
@@ -126,7 +129,8 @@ def masks_on_a_clip(movie: Movie, config: Config) -> bytes:
     return pictures.draw_masks(clip_CTZYX[0].max(axis=1), drawn)
 
 
-def _on_grid(tokens: np.ndarray[tuple[int, ...], np.dtype[np.int64]], grid: Grid) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _on_grid(tokens: npt.NDArray[np.int64], grid: Grid) -> npt.NDArray[np.bool_]:
     chosen = np.zeros(grid.tokens, dtype=bool)
     chosen[tokens] = True
-    return chosen.reshape(grid.t, grid.z, grid.y, grid.x).any(axis=1)
+    shown: npt.NDArray[np.bool_] = chosen.reshape(grid.t, grid.z, grid.y, grid.x)[:, 0]  # masks are the same in every plane
+    return shown

@@ -48,7 +48,7 @@ def rankme(features_ND: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def measure_health(encoder: Encoder, pixels_B1TZYX: torch.Tensor, batch_size: int) -> Health:
+def measure_health(encoder: Encoder, pixels_B1TZYX: torch.Tensor, batch_size: int, scale_B4: torch.Tensor | None = None) -> Health:
     """Measure an encoder on the monitor's clips.
 
     Parameters
@@ -59,10 +59,13 @@ def measure_health(encoder: Encoder, pixels_B1TZYX: torch.Tensor, batch_size: in
         (B, 1, T, Z, Y, X) float32 clips as :func:`cellvjepa.movies.clips.read_clip` gives them, on the encoder's device.
     batch_size
         Clips per forward pass.
+    scale_B4
+        Their sampling relative to the encoder's reference, as for :class:`cellvjepa.model.encoder.Encoder`.
     """
     pooled, ranks = [], []
-    for part in torch.split(pixels_B1TZYX, batch_size):
-        tokens_BND = encoder(part).float()
+    for start in range(0, len(pixels_B1TZYX), batch_size):
+        part = slice(start, start + batch_size)
+        tokens_BND = encoder(pixels_B1TZYX[part], scale_4=None if scale_B4 is None else scale_B4[part]).float()
         pooled.append(tokens_BND.mean(dim=1))
         ranks.append(rankme(tokens_BND))
     clips_BD = torch.cat(pooled)

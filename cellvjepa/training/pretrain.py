@@ -13,15 +13,16 @@ from cellvjepa.config import Config, load_config, save_config
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
 from cellvjepa.model.vjepa import VJepa, build_vjepa
-from cellvjepa.model.weights import load_encoder, save_encoder
-from cellvjepa.movies.clip_shape import ClipShape, sampling
+from cellvjepa.model.weights import load_encoder, require_shape, save_encoder
+from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.levels import with_levels
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.stream import Stream
+from cellvjepa.movies.reference import Reference, position_scale, reference_sampling
+from cellvjepa.movies.stream import Batch, Stream
 from cellvjepa.progress import Progress, silent
 from cellvjepa.training.checkpoint import list_checkpoints, refuse_another_configuration
 from cellvjepa.training.monitor import measure_health
-from cellvjepa.training.trainer import Trainer, train
+from cellvjepa.training.trainer import Trainer, batch_positions, train
 from cellvjepa.writing import writable_folder
 
 _MONITOR_SEEDS = 10**9  # added to the seed: keeps the monitor's clips apart from those of training
@@ -69,24 +70,27 @@ def pretrain(
     writable_folder(run / "checkpoints")
     movies = tuple(_with_levels(movies, progress))
     shape = ClipShape.of(config.clip)
-    pixels = monitor_clips(movies, shape, config)
+    reference = reference_sampling(movies, shape)
+    scales = {movie.name: position_scale(movie, shape, reference) for movie in movies}
+    clips = monitor_clips(movies, shape, config)
+    pixels, positions = torch.from_numpy(clips.pixels), batch_positions(clips, scales)
     if init_from is None:
         model = build_vjepa(config, config.training.seed, pixels.shape[3], pixel_statistics(pixels))
     else:
         model = _started_from(init_from, config, pixels.shape[3])
     save_config(config, run / "config.yaml")
     model.to(device)
-    pixels = pixels.to(device)
+    pixels, positions = pixels.to(device), None if positions is None else positions.to(device)
     with _stream(movies, shape, config, config.training.seed, config.training.batch_size, config.training.live_blocks) as stream:
         train(
-            Trainer(model, config, device),
+            Trainer(model, config, device, scales),
             stream,
             run,
-            lambda trained: measure_health(trained.target_encoder, pixels, config.training.batch_size),
+            lambda trained: measure_health(trained.target_encoder, pixels, config.training.batch_size, positions),
             resume=resume,
             progress=progress,
         )
-    save_encoder(model.target_encoder, run, _provenance(config, movies, shape))
+    save_encoder(model.target_encoder, run, _provenance(config, movies, reference))
     return run
 
 
@@ -104,17 +108,11 @@ def run_config(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Co
     return load_config(file, overrides)
 
 
-def monitor_clips(movies: tuple[Movie, ...], shape: ClipShape, config: Config) -> torch.Tensor:
-    """Return the fixed clips on which the monitors are measured, chosen as training chooses its own.
-
-    Returns
-    -------
-    torch.Tensor
-        (B, 1, T, Z, Y, X) float32, the same for the same seed.
-    """
+def monitor_clips(movies: tuple[Movie, ...], shape: ClipShape, config: Config) -> Batch:
+    """Return the fixed clips on which the monitors are measured, chosen as training chooses its own; the same for the same seed."""
     seed, blocks = config.training.seed + _MONITOR_SEEDS, min(config.monitor.clips, 2 * config.training.live_blocks)
     with _stream(movies, shape, config, seed, config.monitor.clips, blocks) as stream:
-        return torch.from_numpy(stream.batch(0).pixels)
+        return stream.batch(0)
 
 
 def pixel_statistics(pixels: torch.Tensor) -> tuple[float, float]:
@@ -149,8 +147,7 @@ def _started_from(source: str | os.PathLike[str], config: Config, planes: int) -
     """Return a model whose encoders have the weights of another run, and see pixels as that one did."""
     encoder, _ = load_encoder(source)
     model = build_vjepa(config, config.training.seed, planes, (encoder.shape.pixel_mean, encoder.shape.pixel_std))
-    if model.context_encoder.shape != encoder.shape:
-        raise UserError(f"these weights belong to another network ({encoder.shape})", "use the configuration of the run they come from", source)
+    require_shape(encoder.shape, model.context_encoder.shape, source)
     model.context_encoder.load_state_dict(encoder.state_dict())
     model.target_encoder.load_state_dict(encoder.state_dict())
     return model
@@ -164,13 +161,12 @@ def _with_levels(movies: tuple[Movie, ...], progress: Progress) -> list[Movie]:
     return measured
 
 
-def _provenance(config: Config, movies: tuple[Movie, ...], shape: ClipShape) -> dict[str, object]:
-    first = sampling(movies[0], shape)
+def _provenance(config: Config, movies: tuple[Movie, ...], reference: Reference) -> dict[str, object]:
     return {
         "config": config.model_dump(mode="json"),
         "movies": [movie.name for movie in movies],
         "levels": {movie.name: None if movie.levels is None else movie.levels.tolist() for movie in movies},
-        "interval_s": first.interval_s,
-        "pixel_um": None if first.pixel_um is None else asdict(first.pixel_um),
+        "interval_s": reference.interval_s,
+        "pixel_um": None if reference.pixel_um is None else asdict(reference.pixel_um),
         "chosen": "last step",
     }

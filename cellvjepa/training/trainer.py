@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from cellvjepa.model.device import autocast
 from cellvjepa.model.grid import grid_of
 from cellvjepa.model.masking import Mask, draw_masks
 from cellvjepa.model.vjepa import VJepa
-from cellvjepa.movies.stream import Stream
+from cellvjepa.movies.stream import Batch, Stream
 from cellvjepa.progress import Progress, silent
 from cellvjepa.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from cellvjepa.training.metrics import MetricsRow, append_metrics, read_metrics, truncate_metrics
@@ -30,6 +30,27 @@ from cellvjepa.training.objectives import Loss, objective
 from cellvjepa.training.schedules import ema_momentum, learning_rate
 
 _MASK_STREAM = 1  # keeps the masks' random numbers apart from those of the clips
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What one step learns from, on the model's device.
+
+    ``pixels_B1TZYX`` are clips as ``read_clip`` gives them; ``masks`` one per generator; ``scale_B4`` how far apart their samples
+    are relative to the reference, None where all are at the reference.
+    """
+
+    pixels_B1TZYX: torch.Tensor
+    masks: tuple[Mask, ...]
+    scale_B4: torch.Tensor | None = None
+
+    def parts(self, count: int) -> Iterator[Examples]:
+        """Cut into ``count`` parts of equal size, for gradient accumulation."""
+        size = len(self.pixels_B1TZYX) // count
+        for start in range(0, count * size, size):
+            rows = slice(start, start + size)
+            masks = tuple(Mask(mask.context_BK[rows], mask.target_BM[rows]) for mask in self.masks)
+            yield Examples(self.pixels_B1TZYX[rows], masks, None if self.scale_B4 is None else self.scale_B4[rows])
 
 
 @dataclass(frozen=True)
@@ -55,27 +76,36 @@ class Trainer:
         The complete configuration of the run.
     device
         Where the model is.
+    scales
+        Sampling of each movie's clips relative to the reference, by name (:func:`cellvjepa.movies.reference.position_scale`).
     """
 
-    def __init__(self, model: VJepa, config: Config, device: torch.device) -> None:
+    def __init__(self, model: VJepa, config: Config, device: torch.device, scales: Mapping[str, tuple[float, float, float, float]]) -> None:
         self.model = model
         self.config = config
         self.device = device
+        self.scales = scales
         self.optimizer = make_optimizer(model, config)
 
-    def masks(self, step: int, planes: int) -> list[Mask]:
-        """Draw the masks of a step; the same for the same (seed, step)."""
+    def examples(self, step: int, batch: Batch) -> Examples:
+        """Return what a step learns from: its clips and its masks, the same for the same (seed, step)."""
         clip = self.config.clip
-        grid = grid_of(clip.frames, planes, clip.size_px, clip.size_px, self.config.model.tubelet)
+        grid = grid_of(clip.frames, batch.pixels.shape[3], clip.size_px, clip.size_px, self.config.model.tubelet)
         rng = np.random.default_rng([self.config.training.seed, _MASK_STREAM, step])
-        return draw_masks(grid, self.config.masks.generators, self.config.training.batch_size, rng)
+        masks = draw_masks(grid, self.config.masks.generators, len(batch.pixels), rng)
+        scale_B4 = batch_positions(batch, self.scales)
+        return Examples(
+            torch.from_numpy(batch.pixels).to(self.device),
+            tuple(Mask(mask.context_BK.to(self.device), mask.target_BM.to(self.device)) for mask in masks),
+            None if scale_B4 is None else scale_B4.to(self.device),
+        )
 
-    def evaluate(self, pixels_B1TZYX: torch.Tensor, masks: list[Mask]) -> StepResult:
+    def evaluate(self, examples: Examples) -> StepResult:
         """Compute the losses of a batch without a step."""
         with torch.no_grad():
-            return _mean([_values(self._loss(pixels, part)) for pixels, part in self._parts(pixels_B1TZYX, masks)], None)
+            return _mean([_values(self._loss(part)) for part in examples.parts(self.config.training.accumulation)], None)
 
-    def step(self, step: int, pixels_B1TZYX: torch.Tensor, masks: list[Mask]) -> StepResult:
+    def step(self, step: int, examples: Examples) -> StepResult:
         """Take one optimiser step and let the target encoder follow.
 
         Raises
@@ -86,8 +116,8 @@ class Trainer:
         config = self.config.training
         self.optimizer.zero_grad(set_to_none=True)
         values = []
-        for pixels, part in self._parts(pixels_B1TZYX, masks):
-            loss, target_std = self._loss(pixels, part)
+        for part in examples.parts(config.accumulation):
+            loss, target_std = self._loss(part)
             (loss.total / config.accumulation).backward()  # type: ignore[no-untyped-call]
             values.append(_values((loss, target_std)))
         norm = float(torch.nn.utils.clip_grad_norm_(self._trained(), config.clip_grad_norm))
@@ -108,15 +138,16 @@ class Trainer:
     def _trained(self) -> list[torch.nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def _parts(self, pixels: torch.Tensor, masks: list[Mask]) -> list[tuple[torch.Tensor, list[Mask]]]:
-        count = self.config.training.accumulation
-        chunks = [[Mask(c, t) for c, t in zip(mask.context_BK.chunk(count), mask.target_BM.chunk(count), strict=True)] for mask in masks]
-        return [(part, [chunk[i] for chunk in chunks]) for i, part in enumerate(pixels.chunk(count))]
-
-    def _loss(self, pixels: torch.Tensor, masks: list[Mask]) -> tuple[Loss, torch.Tensor]:
+    def _loss(self, examples: Examples) -> tuple[Loss, torch.Tensor]:
         with autocast(self.device, self.config.training.precision):
-            prediction = self.model(pixels, [Mask(m.context_BK.to(self.device), m.target_BM.to(self.device)) for m in masks])
+            prediction = self.model(examples.pixels_B1TZYX, examples.masks, examples.scale_B4)
         return objective(prediction, self.config.training.variance_covariance), prediction.target_std
+
+
+def batch_positions(batch: Batch, scales: Mapping[str, tuple[float, float, float, float]]) -> torch.Tensor | None:
+    """Return (B, 4) float32 scales (t, z, y, x) of a batch's clips by their movies; None where all are 1."""
+    scale_B4 = torch.tensor([scales[clip.movie] for clip in batch.clips])
+    return None if bool((scale_B4 == 1).all()) else scale_B4
 
 
 def make_optimizer(model: VJepa, config: Config) -> torch.optim.AdamW:
@@ -167,18 +198,17 @@ def train(
     notes = _Notes(trainer, run / "metrics.jsonl", measure)
     for step in range(start, config.steps + 1):
         batch = stream.batch(step)
-        pixels = torch.from_numpy(batch.pixels).to(trainer.device)
-        masks = trainer.masks(step, batch.pixels.shape[3])
+        examples = trainer.examples(step, batch)
         notes.before_step(step)
         if step == config.steps:
-            notes.take(step, trainer.evaluate(pixels, masks), batch.waited_s, len(batch.clips))
+            notes.take(step, trainer.evaluate(examples), batch.waited_s, len(batch.clips))
             break
         try:
             progress("pretraining", step, config.steps)
         except Cancelled:
             save_checkpoint(folder, step, trainer.model, trainer.optimizer, trainer.config)
             raise
-        notes.take(step, trainer.step(step, pixels, masks), batch.waited_s, len(batch.clips))
+        notes.take(step, trainer.step(step, examples), batch.waited_s, len(batch.clips))
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
             save_checkpoint(folder, step + 1, trainer.model, trainer.optimizer, trainer.config)
     progress("pretraining", config.steps, config.steps)

@@ -15,6 +15,7 @@ import cellvjepa
 from napari_cellvjepa._layers import LayerData, image_layers, labels_layer, tracks_layer
 from napari_cellvjepa._points import MOST_LAYERS, points_layers
 
+MOST_MOVIES = 12
 _TIFF = (".tif", ".tiff")
 _ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup")
 _LARGEST_METADATA = 2**24  # a file that calls itself metadata is not read whatever its size
@@ -47,12 +48,22 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
 def read_movie(path: str) -> list[LayerData]:
     """Open a movie as one image layer per channel; pixels are read when they are looked at.
 
+    A folder may hold a few movies: the first is shown and the others are hidden.
+
     Raises
     ------
     UserError
-        If it cannot be read, or holds more than one movie.
+        If nothing in it can be read, or it holds too many movies to open them all.
     """
-    return image_layers(cellvjepa.with_levels(cellvjepa.open_movie(path)))
+    movies = cellvjepa.open_archive(path).movies if Path(path).is_dir() else (cellvjepa.open_movie(path),)
+    if len(movies) > MOST_MOVIES:
+        first = ", ".join(movie.name for movie in movies[:3])
+        raise cellvjepa.UserError(f"there are {len(movies)} movies here ({first}, ...)", "open one of them", path)
+    layers: list[LayerData] = []
+    for number, movie in enumerate(movies):
+        for pixels, settings, kind in image_layers(cellvjepa.with_levels(movie)):
+            layers.append((pixels, {**settings, "visible": number == 0}, kind))
+    return layers
 
 
 def read_store(path: str) -> list[LayerData]:

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from cellvjepa.config import EmbedConfig
-from cellvjepa.embedding.embed import embed_windows, encode_tokens, pool, position_scale, tokens_of_clips, vectors_of_clips
-from cellvjepa.embedding.provenance import Reference
+from cellvjepa.embedding.embed import embed_windows, encode_tokens, pool, tokens_of_clips, vectors_of_clips
 from cellvjepa.embedding.store import open_store
 from cellvjepa.errors import UserError
 from cellvjepa.movies.clips import read_clip
 from cellvjepa.movies.movie import PixelSize
+from cellvjepa.movies.reference import Reference, position_scale
 
 
 def test_channels_are_encoded_apart(encoder):

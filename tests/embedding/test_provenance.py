@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cellvjepa.embedding.provenance import Provenance, Reference, Source, differences, levels_table, reference_of
+from cellvjepa.embedding.provenance import Provenance, Source, differences, levels_table, reference_of
 from cellvjepa.errors import UserError
 from cellvjepa.model.weights import EncoderCard
 from cellvjepa.movies.movie import PixelSize
+from cellvjepa.movies.reference import Reference
 
 
 @pytest.fixture

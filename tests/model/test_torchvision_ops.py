@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 # What torchvision does at import: its shape functions for these two are registered without asking whether the operators exist.
 _WITHOUT_OPERATORS = """
 import torch
@@ -31,13 +29,10 @@ def _run(tmp_path: Path, stand_in: str, script: str = _TRY) -> subprocess.Comple
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120, check=False)
 
 
-def test_the_stand_in_fails_as_torchvision_does(tmp_path: Path):
-    assert "operator torchvision::nms does not exist" in _run(tmp_path, _WITHOUT_OPERATORS, "import torchvision").stderr
-
-
-def test_missing_operators_are_declared(tmp_path: Path):
-    done = _run(tmp_path, _WITHOUT_OPERATORS)
-    assert done.stdout.split() == ["True", "42"], done.stderr
+def test_missing_operators_are_declared_even_after_a_failed_import(tmp_path: Path):
+    fails = "try:\n    import torchvision\nexcept RuntimeError as error:\n    print(error)\n"
+    done = _run(tmp_path, _WITHOUT_OPERATORS, fails + _TRY)
+    assert done.stdout.splitlines() == ["operator torchvision::nms does not exist", "True 42"], done.stderr
 
 
 def test_a_whole_torchvision_is_left_alone(tmp_path: Path):
@@ -45,11 +40,10 @@ def test_a_whole_torchvision_is_left_alone(tmp_path: Path):
     assert done.stdout.split() == ["False", "42"], done.stderr
 
 
-@pytest.mark.parametrize("fault", ["raise RuntimeError('something else')", "raise ImportError('no such library')"])
-def test_another_fault_is_not_hidden(tmp_path: Path, fault: str):
-    done = _run(tmp_path, fault)
+def test_another_fault_is_not_hidden(tmp_path: Path):
+    done = _run(tmp_path, "raise RuntimeError('something else')")
     assert done.returncode == 1
-    assert fault.split("'")[1] in done.stderr
+    assert "something else" in done.stderr
 
 
 def test_the_layers_import_whatever_torchvision_is_installed():

@@ -134,6 +134,13 @@ def test_the_same_seed_gives_the_same_model_and_leaves_the_global_generator_alon
     assert not torch.equal(one["predictor.mask_tokens"], other["predictor.mask_tokens"])
 
 
+def test_both_encoders_standardise_by_the_pixels_of_training(tiny_config: Config):
+    model, (pixels, _) = build_vjepa(tiny_config, seed=0, pixels=(0.2, 0.1)), _batch(tiny_config)
+    plain = build_vjepa(tiny_config, seed=0, pixels=(0.0, 1.0))
+    for encoder, other in ((model.context_encoder, plain.context_encoder), (model.target_encoder, plain.target_encoder)):
+        torch.testing.assert_close(encoder(pixels), other((pixels - 0.2) / 0.1), atol=1e-5, rtol=0)
+
+
 def test_a_single_frame_model_is_i_jepa(tiny_config: Config):
     config = Config.model_validate(
         {**tiny_config.model_dump(), "clip": {"frames": 1, "size_px": 32}, "model": {**tiny_config.model.model_dump(), "tubelet": (1, 1, 8, 8)}}

@@ -13,6 +13,7 @@ import tifffile
 from napari.layers import Image, Labels, Points, Tracks
 
 import cellvjepa
+from napari_cellvjepa import _io
 from napari_cellvjepa._io import get_reader, read_movie, read_store
 
 
@@ -85,6 +86,16 @@ def test_a_broken_file_is_refused_in_one_readable_line(make_napari_viewer: Calla
     assert len(viewer.layers) == 0
 
 
+def test_a_folder_with_a_few_movies_opens_them_all(toy_archive: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = read_movie(str(toy_archive))
+    assert [(settings["name"], settings["visible"]) for _, settings, _ in found] == [("field1.tif", True), ("field2.tif", False)]
+    assert [settings["name"] for _, settings, _ in read_movie(str(toy))] == ["toy.ome.tif"]  # and not its masks
+
+    monkeypatch.setattr(_io, "MOST_MOVIES", 1)
+    with pytest.raises(cellvjepa.UserError, match=r"there are 2 movies here \(field1\.tif, field2\.tif, \.\.\.\)\. open one of them"):
+        read_movie(str(toy_archive))
+
+
 def test_an_unfinished_store_is_refused_in_one_readable_line(toy_store: Path) -> None:
     (toy_store / "X" / "c" / "0" / "0").unlink()
     with pytest.raises(cellvjepa.UserError, match="pieces of the vectors are missing"):
@@ -103,3 +114,23 @@ def test_samples_open(make_napari_viewer: Callable[..., Any], sample: str, kinds
     assert len({layer.data.shape for layer in layers if not isinstance(layer, Tracks)}) == 1
     tracks = layers[-1]
     assert (tracks.data[:, 1:] <= np.array(layers[0].data.shape) - 0.5).all()
+
+
+def test_an_image_in_zarr_opens_with_its_channels_and_planes(make_napari_viewer: Callable[..., Any], tmp_path: Path) -> None:
+    import zarr
+
+    axes = [{"name": "t", "type": "time", "unit": "minute"}, {"name": "c", "type": "channel"}]
+    axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    scale = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [2, 1, 3, 0.5, 0.5]}]}
+    image = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [scale]}], "omero": {"channels": [{"label": "DIC"}, {"label": "mCherry"}]}}
+    group = zarr.open_group(tmp_path / "plate.zarr", mode="w", attributes={"ome": image})
+    pixels = np.random.default_rng(0).integers(0, 99, (4, 2, 3, 16, 17), dtype=np.uint16)
+    group.create_array("0", data=pixels, chunks=(2, 1, 1, 8, 8), dimension_names=list("tczyx"))
+
+    viewer = make_napari_viewer()
+    layers = viewer.open(tmp_path / "plate.zarr", plugin="cellvjepa")
+    assert [layer.name for layer in layers] == ["plate.zarr [DIC]", "plate.zarr [mCherry]"]
+    assert [layer.colormap.name for layer in layers] == ["gray", "green"]
+    for c, layer in enumerate(layers):
+        np.testing.assert_allclose(layer.scale, (120, 3, 0.5, 0.5))
+        np.testing.assert_array_equal(np.asarray(layer.data), pixels[:, c])

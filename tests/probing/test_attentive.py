@@ -14,12 +14,13 @@ GRID = (1, 2, 1, 4, 4)
 
 
 def where_it_matters(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both classes have one bright token; class 1 has it in the upper half. Pooling hides where."""
+    """Half of the tokens show a pattern, half its negative: above and below in class 1, below and above in class 0. Pooling hides where."""
     rng = np.random.default_rng(seed)
     codes = np.arange(rows) % 2
     tokens = rng.normal(0, 1, (rows, *GRID, 16)).astype(np.float32)
-    y, x, t = rng.integers(2, size=rows) + 2 * (codes == 0), rng.integers(4, size=rows), rng.integers(2, size=rows)
-    tokens[np.arange(rows), 0, t, 0, y, x] += 4
+    pattern = np.where(np.arange(16) % 2, 1, -1).astype(np.float32)
+    above = np.where(np.arange(4) < 2, 1, -1)[:, None, None]
+    tokens += np.where(codes, 1, -1).reshape(-1, 1, 1, 1, 1, 1, 1) * above * pattern
     return tokens, codes
 
 

@@ -15,14 +15,14 @@ from cellvjepa.probing.validation import cross_validate, few_label_scores
 
 
 def cells(tracks: int = 30, windows: int = 4) -> tuple[Labels, np.ndarray]:
-    """Cells far apart; each looks like itself in all its windows (dimensions 1 to 20), and a little like its class (dimension 0)."""
+    """Cells far apart; each looks like itself in all its windows (dimensions 1 to 20), and like its class (dimension 0)."""
     rng = np.random.default_rng(0)
     track = np.repeat(np.arange(tracks), windows)
     start = np.tile(np.arange(windows) * 8, tracks)
     codes = rng.permutation(np.arange(tracks) % 3)[track]
     table = pd.DataFrame({"movie": "m", "track_id": track, "t_start": start, "t_stop": start + 8, "y_px": 100.0 * track, "x_px": 0.0})
     looks = rng.normal(size=(tracks, 21)).astype(np.float32)[track] + rng.normal(0, 0.1, (len(track), 21))
-    looks[:, 0] += codes
+    looks[:, 0] += 3 * codes
     return Labels(
         np.arange(len(track)), np.array(["die", "move", "rest"])[codes], table.assign(clip_id=[f"c{i}" for i in range(len(track))]), "l.csv"
     ), looks

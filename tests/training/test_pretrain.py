@@ -18,13 +18,17 @@ from cellvjepa.config import Config, load_config, save_config
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.model.vjepa import build_vjepa
 from cellvjepa.model.weights import load_encoder
+from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.readers import open_archive
+from cellvjepa.movies.stream import Batch
 from cellvjepa.training.checkpoint import list_checkpoints
 from cellvjepa.training.metrics import read_metrics
 from cellvjepa.training.pretrain import pretrain, run_config
-from cellvjepa.training.trainer import Trainer
+from cellvjepa.training.trainer import Trainer, batch_positions
 
 EXACT = ("step", "loss", "loss_ratio", "variance_covariance", "target_std", "rankme", "rankme_tokens", "grad_norm", "learning_rate", "momentum")
+
+UNSCALED = {"movie": (1.0, 1.0, 1.0, 1.0)}
 
 
 def with_training(config: Config, **values: object) -> Config:
@@ -113,25 +117,43 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(toy_archive: Path, tiny
     assert not (tmp_path / "run" / "encoder.safetensors").exists()
 
 
+def made_up_batch(pixels: np.ndarray) -> Batch:
+    clips = tuple(Clip("movie", 0, 1, 0, 0, 0, (1, 32, 32), str(i)) for i in range(len(pixels)))
+    return Batch(pixels, clips, ("ch0",) * len(pixels), 0.0)
+
+
 def test_a_refused_step_changes_nothing(tiny_config: Config) -> None:
     model = build_vjepa(tiny_config, seed=0)
-    trainer = Trainer(model, tiny_config, torch.device("cpu"))
+    trainer = Trainer(model, tiny_config, torch.device("cpu"), UNSCALED)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    pixels = torch.full((4, 1, 8, 1, 32, 32), torch.nan)
+    batch = made_up_batch(np.full((4, 1, 8, 1, 32, 32), np.nan, np.float32))
     with pytest.raises(UserError, match="not finite at step 0"):
-        trainer.step(0, pixels, trainer.masks(0, 1))
+        trainer.step(0, trainer.examples(0, batch))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_accumulated_gradients_equal_those_of_the_whole_batch(tiny_config: Config) -> None:
     """The L1 part is a mean over clips, so cutting the batch must not change the step (the variance term sees only its part)."""
-    pixels = torch.rand(4, 1, 8, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    batch = made_up_batch(np.random.default_rng(0).random((4, 1, 8, 1, 32, 32), np.float32))
     norms = []
     for parts in (1, 2, 4):
         config = with_training(tiny_config, accumulation=parts, variance_covariance=0.0)
-        trainer = Trainer(build_vjepa(config, seed=0), config, torch.device("cpu"))
-        norms.append(trainer.step(0, pixels, trainer.masks(0, 1)).grad_norm)
+        trainer = Trainer(build_vjepa(config, seed=0), config, torch.device("cpu"), UNSCALED)
+        norms.append(trainer.step(0, trainer.examples(0, batch)).grad_norm)
     assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
+
+
+def test_movies_at_another_sampling_keep_their_distances(tiny_config: Config) -> None:
+    """A movie with twice the interval gets positions twice as far apart in time; one batch may hold both."""
+    batch = made_up_batch(np.random.default_rng(0).random((4, 1, 8, 1, 32, 32), np.float32))
+    plain, slow = ({"movie": (t, 1.0, 1.0, 1.0)} for t in (1.0, 2.0))
+    assert batch_positions(batch, plain) is None
+    assert batch_positions(batch, slow).tolist() == [[2.0, 1.0, 1.0, 1.0]] * 4  # type: ignore[union-attr]
+    losses = []
+    for scales in (plain, slow):
+        trainer = Trainer(build_vjepa(tiny_config, seed=0), tiny_config, torch.device("cpu"), scales)
+        losses.append(trainer.evaluate(trainer.examples(0, batch)).latent)
+    assert losses[0] != losses[1]
 
 
 def test_single_frames_train(tmp_path: Path, tiny_config: Config) -> None:
@@ -165,5 +187,5 @@ def test_resuming_where_there_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(finished: Path, toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
     other = tiny_config.model_copy(update={"model": tiny_config.model.model_copy(update={"dim": 48})})
-    with pytest.raises(UserError, match="these weights belong to another network"):
+    with pytest.raises(UserError, match="a checkpoint of another configuration: dim is 24 there and 48 here"):
         pretrain(open_archive(toy_archive).movies, tmp_path / "run", other, init_from=finished)

@@ -23,9 +23,9 @@ import pandas as pd
 import torch
 from sklearn.decomposition import PCA
 
-from cellvjepa.config import Config, ProbeConfig
+from cellvjepa.config import ClipConfig, Config, ProbeConfig
 from cellvjepa.embedding.embed import encode_tokens, pool
-from cellvjepa.model.encoder import Encoder
+from cellvjepa.model.encoder import Encoder, EncoderShape, new_encoder
 from cellvjepa.model.vjepa import build_vjepa
 from cellvjepa.model.weights import load_encoder
 from cellvjepa.movies.clips import ClipShape, clip_at, read_clip
@@ -78,50 +78,62 @@ def main() -> None:
 
     movie = in_memory(with_levels(open_movie(options.data / "images_TYX.tif")))
     windows = read_windows(options.data / "windows16.csv", movie)
-    loaded = [(run.name, *load_run(run)) for run in options.runs] or [("", None, Config())]
     rows: list[dict[str, object]] = []
-
-    def report(name: str, kind: str, features: npt.NDArray[Any], timed: Timed | None, shape: ClipShape) -> None:
-        started = time.perf_counter()
-        rows.append({"features": name, "probe": kind, "D": features.shape[-1], **scores(features, windows, shape, kind, options.draws, timed)})
-        print(f"{name} {kind}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
-
-    done: dict[ClipShape, Config] = {}
-    for name, encoder, config in loaded:
-        shape = ClipShape.of(config.clip)
-        clips = read_clips(movie, windows, shape)
-        if shape not in done and not options.no_baselines:
-            for kind in [kind for kind in options.kinds if kind != "attentive"]:
-                hand = handmade_features(clips.plain, movie.channels)
-                timed_hand = None if options.no_time else Timed(*(handmade_features(part, movie.channels).values_ND for part in clips.timed()))
-                report("hand-made", kind, hand.values_ND, timed_hand, shape)
-                report("hand-made, intensity and change only", kind, hand.family("intensity", "change").values_ND, None, shape)
-                report("64 principal components of the pixels", kind, principal_components(clips.plain, windows), None, shape)
-        encoders = [] if encoder is None else [(name, encoder)]
-        if not any(same_network(config, other) for other in done.values()):
-            fresh = [build_vjepa(config, seed=1000 + seed, planes=1).target_encoder.eval() for seed in range(options.random)]
-            encoders = [(f"random {seed}", one) for seed, one in enumerate(fresh)] + encoders
-        done[shape] = config
-        for label, one in encoders:
-            judge(label, one, clips, options, report, shape)
+    clips: dict[ClipShape, Clips] = {}
+    untrained: set[EncoderShape] = set()
+    for name, encoder, shape in [(run.name, *load_run(run)) for run in options.runs] or [("", None, ClipShape.of(Config().clip))]:
+        if shape not in clips:
+            clips[shape] = read_clips(movie, windows, shape)
+            if not options.no_baselines:
+                rows += baseline_rows(clips[shape], windows, shape, movie.channels, options)
+        form = build_vjepa(Config(), 0).target_encoder.shape if encoder is None else encoder.shape
+        if form not in untrained:
+            untrained.add(form)
+            for seed in range(options.random):
+                fresh = new_encoder(form, torch.Generator().manual_seed(1000 + seed)).eval()
+                rows += encoder_rows(f"random {seed}", fresh, clips[shape], windows, shape, options)
+        if encoder is not None:
+            rows += encoder_rows(name, encoder, clips[shape], windows, shape, options)
     print_table(rows)
 
 
-def judge(label: str, encoder: Encoder, clips: Clips, options: argparse.Namespace, report: Any, shape: ClipShape) -> None:
+def baseline_rows(
+    clips: Clips, windows: pd.DataFrame, shape: ClipShape, channels: tuple[str, ...], options: argparse.Namespace
+) -> list[dict[str, object]]:
+    hand = handmade_features(clips.plain, channels)
+    timed = None if options.no_time else Timed(*(handmade_features(part, channels).values_ND for part in clips.timed()))
+    compared = {
+        "hand-made": (hand.values_ND, timed),
+        "hand-made, intensity and change only": (hand.family("intensity", "change").values_ND, None),
+        "64 principal components of the pixels": (principal_components(clips.plain, windows), None),
+    }
+    kinds = [kind for kind in options.kinds if kind != "attentive"] or ["linear"]
+    return [row(name, kind, features, windows, shape, options, timed) for name, (features, timed) in compared.items() for kind in kinds]
+
+
+def encoder_rows(
+    label: str, encoder: Encoder, clips: Clips, windows: pd.DataFrame, shape: ClipShape, options: argparse.Namespace
+) -> list[dict[str, object]]:
     """Score one encoder with every pooling and kind of probe."""
     started = time.perf_counter()
     tokens = encode(encoder, clips.plain)
-    time_parts = None if options.no_time else [encode(encoder, part) for part in clips.timed()]
+    others = [] if options.no_time else [encode(encoder, part) for part in clips.timed()]
     print(f"{label}: encoded in {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    frames = encoder.grid_of(torch.from_numpy(clips.plain[:1])).t
+    rows = []
     for kind in options.kinds:
-        if kind == "attentive":
-            timed = None if time_parts is None else Timed(*(part.numpy() for part in time_parts))
-            report(f"{label}, all tokens", kind, tokens.numpy(), timed, shape)
-            continue
-        for how in options.pools:
-            timed = None if time_parts is None else Timed(*(pooled(part, how, frames) for part in time_parts))
-            report(f"{label}, {how}", kind, pooled(tokens, how, frames), timed, shape)
+        for how in ["tokens"] if kind == "attentive" else options.pools:
+            timed = Timed(*(pooled(part, how) for part in others)) if others else None
+            rows.append(row(f"{label}, {how}", kind, pooled(tokens, how), windows, shape, options, timed))
+    return rows
+
+
+def row(
+    name: str, kind: str, features: npt.NDArray[Any], windows: pd.DataFrame, shape: ClipShape, options: argparse.Namespace, timed: Timed | None
+) -> dict[str, object]:
+    started = time.perf_counter()
+    found = {"features": name, "probe": kind, "D": features.shape[-1], **scores(features, windows, shape, kind, options.draws, timed)}
+    print(f"{name}, {kind} probe: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    return found
 
 
 @dataclass(frozen=True)
@@ -167,30 +179,29 @@ def read_clips(movie: Movie, windows: pd.DataFrame, shape: ClipShape) -> Clips:
     return Clips(read(shape.frames), read(2 * shape.frames))
 
 
-def load_run(run: Path) -> tuple[Encoder, Config]:
+def load_run(run: Path) -> tuple[Encoder, ClipShape]:
     encoder, card = load_encoder(run)
-    return encoder, Config.model_validate(card.provenance["config"])
+    return encoder, ClipShape.of(ClipConfig.model_validate(card.provenance["config"]["clip"]))
 
 
-def same_network(one: Config, other: Config) -> bool:
-    return one.model == other.model and one.clip == other.clip
-
-
-def encode(encoder: Encoder, clips_NCTZYX: npt.NDArray[np.float32]) -> torch.Tensor:
-    """Return (N, L, D) tokens of one-channel clips."""
+def encode(encoder: Encoder, clips_NCTZYX: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return (N, C, t, z, y, x, D) tokens."""
     parts = [encode_tokens(encoder, torch.from_numpy(clips_NCTZYX[i : i + BATCH])) for i in range(0, len(clips_NCTZYX), BATCH)]
-    return torch.cat(parts).flatten(1, 2)
+    grid = encoder.grid_of(torch.from_numpy(clips_NCTZYX[:1]))
+    return torch.cat(parts).unflatten(2, (grid.t, grid.z, grid.y, grid.x)).numpy()
 
 
-def pooled(tokens_NLD: torch.Tensor, how: str, frames: int) -> npt.NDArray[np.float32]:
+def pooled(tokens_NCtzyxD: npt.NDArray[np.float32], how: str) -> npt.NDArray[np.float32]:
     """Pool as the package does, or `rich`: moments, and the mean of the four tokens in the middle at each time step."""
-    if how != "rich":
-        return pool(tokens_NLD[:, None], "moments" if how == "moments" else "mean").numpy()
-    side = round((tokens_NLD.shape[1] // frames) ** 0.5)
-    grid = tokens_NLD.unflatten(1, (frames, side, side))
-    middle = slice(side // 2 - 1, side // 2 + 1) if side > 1 else slice(0, 1)
-    centre = grid[:, :, middle, middle].mean(dim=(2, 3)).flatten(1)
-    return torch.cat([pool(tokens_NLD[:, None], "moments"), centre], dim=1).numpy()
+    if how == "tokens":
+        return tokens_NCtzyxD
+    tokens = torch.from_numpy(tokens_NCtzyxD)
+    found = pool(tokens.flatten(2, 5), "mean" if how == "mean" else "moments")
+    if how == "rich":
+        y, x = ((n - 1) // 2 for n in tokens.shape[4:6])
+        centre = tokens[:, :, :, :, y : y + 2, x : x + 2].mean(dim=(3, 4, 5))
+        found = torch.cat([found, centre.flatten(1)], dim=1)
+    return found.numpy()
 
 
 def principal_components(clips: npt.NDArray[np.float32], windows: pd.DataFrame) -> npt.NDArray[np.float64]:
