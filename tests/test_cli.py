@@ -110,7 +110,11 @@ def test_missing_paths_and_empty_folders(workspace: Path, tmp_path: Path, capsys
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"", "empty"), (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "pointer"), (b"II*\0\x08\0\0\0", "the file holds no image")],
+    [
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "pointer"),
+        (b"II*\0\x08\0\0\0", "the file holds no image"),
+    ],
 )
 def test_broken_tiffs_are_refused_alone_and_skipped_in_an_archive(
     content: bytes, sentence: str, toy_archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -173,7 +177,17 @@ def test_a_store_or_probe_of_another_encoder(workspace: Path, toy_archive: Path,
 def test_ctrl_c_keeps_what_is_done(toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
     endless = tiny_config.model_copy(update={"training": tiny_config.training.model_copy(update={"steps": 100_000})})
     save_config(endless, tmp_path / "config.yaml")
-    command = [sys.executable, "-m", "cellvjepa", "pretrain", str(toy_archive), "--out", str(tmp_path / "run"), "--config", str(tmp_path / "config.yaml")]
+    command = [
+        sys.executable,
+        "-m",
+        "cellvjepa",
+        "pretrain",
+        str(toy_archive),
+        "--out",
+        str(tmp_path / "run"),
+        "--config",
+        str(tmp_path / "config.yaml"),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while not list_checkpoints(tmp_path / "run" / "checkpoints") and process.poll() is None and time.monotonic() < deadline:

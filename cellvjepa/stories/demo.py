@@ -34,14 +34,15 @@ from cellvjepa.report import pictures, plots
 from cellvjepa.report.animations import animate
 from cellvjepa.report.html import write_page
 from cellvjepa.report.page import Gallery, Page, Picture, Section, Table
+from cellvjepa.report.strip import strip
 from cellvjepa.shipped import sample_data_folder
 from cellvjepa.stories.probe import comparison_section, lead, score_section, tell_probe
 from cellvjepa.stories.run import curves_section, masks_on_a_clip, masks_section, tell_run
 from cellvjepa.training.metrics import read_metrics
 from cellvjepa.training.pretrain import pretrain
-from cellvjepa.writing import writable_folder
+from cellvjepa.writing import atomic_path, writable_folder
 
-_RESULTS = ("run", "cells.zarr", "probe", "report.html")
+_RESULTS = ("run", "cells.zarr", "probe", "report.html", "overview.png")
 _SETTINGS = ("training.steps=120", "training.log_every=5", "monitor.every=20")
 _EXAMPLES = 4  # clips shown per class
 _SHOWN_FRAME = 8  # in the middle of the first stretch of behaviour
@@ -90,14 +91,18 @@ def run_demo(out: str | os.PathLike[str], progress: Progress = silent) -> Path:
     found = evaluate(store, data / "simulated" / "labels.csv", config.probe, progress=progress)
     tell_probe(folder / "probe", found)
 
+    frame, embeddings = _labelled_frame(simulated.movies[0], cells, found.labels), open_store(store)
+    maps = _maps(embeddings, found.labels)
+    with atomic_path(folder / "overview.png") as part:
+        part.write_bytes(strip([frame.data, maps[0].data, plots.draw_confusion(found.report.confusion_KK, found.report.classes)]))
     page = Page(
         title="What cells do, learnt without labels",
         lead=_lead(found),
         sections=(
-            _data_section(archive, simulated, cells, found.labels, shape),
+            _data_section(archive, simulated, frame, shape),
             masks_section(masks_on_a_clip(simulated.movies[0], config), config),
             curves_section(read_metrics(run / "metrics.jsonl")),
-            _map_section(open_store(store), found.labels),
+            _map_section(maps, len(embeddings)),
             _examples_section(movies, windows, found.labels, shape),
             score_section(found),
             comparison_section(found),
@@ -130,8 +135,7 @@ def _lead(found: Evaluation) -> str:
     )
 
 
-def _data_section(archive: Archive, simulated: Archive, cells: Cells, labels: Labels, shape: ClipShape) -> Section:
-    movie = simulated.movies[0]
+def _data_section(archive: Archive, simulated: Archive, frame: Picture, shape: ClipShape) -> Section:
     rows = table_rows(archive, survey(archive, shape))
     shown = [i for i, name in enumerate(COLUMNS) if name not in ("problems", "MB", "compression")]
     return Section(
@@ -139,7 +143,7 @@ def _data_section(archive: Archive, simulated: Archive, cells: Cells, labels: La
         "In one frame a resting and a migrating cell look the same; only time tells them apart. The labels, drawn here as coloured outlines, are "
         "used much later, and only to test what the network has learnt by itself.",
         (
-            Gallery((_labelled_frame(movie, cells, labels), *_other_frames(archive, simulated))),
+            Gallery((frame, *_other_frames(archive, simulated))),
             Table(tuple(COLUMNS[i] for i in shown), tuple(tuple(row[i] for i in shown) for row in rows), "What 'cellvjepa inspect' says about them."),
         ),
     )
@@ -177,28 +181,28 @@ def _other_frames(archive: Archive, simulated: Archive) -> list[Picture]:
     ]
 
 
-def _map_section(embeddings: Embeddings, labels: Labels) -> Section:
+def _maps(embeddings: Embeddings, labels: Labels) -> tuple[Picture, Picture]:
     names = np.full(len(embeddings), _UNLABELLED, dtype=object)
     names[labels.rows_N] = labels.names_N
     points = embeddings.projections["X_umap"]
     clusters = embeddings.table["cluster"].astype(str).tolist()
     by_label = plots.draw_map(points, names_N=names.tolist(), title="by what the cells do", order=[*labels.classes, _UNLABELLED], grey=_UNLABELLED)
+    return (
+        Picture(by_label, "Coloured by the true behaviour.", "UMAP of the embeddings coloured by behaviour"),
+        Picture(
+            plots.draw_map(points, names_N=clusters, title="by cluster"),
+            "Coloured by clusters found without labels (k-means on principal components).",
+            "UMAP of the embeddings coloured by cluster",
+        ),
+    )
+
+
+def _map_section(maps: tuple[Picture, Picture], count: int) -> Section:
     return Section(
         "The map",
-        f"Each dot is one cell during 16 frames; {len(embeddings)} in all. Dots that lie near each other have similar features. The network has "
-        "never seen the labels: colours that keep together are behaviours it found by itself. Distances between far groups mean little.",
-        (
-            Gallery(
-                (
-                    Picture(by_label, "Coloured by the true behaviour.", "UMAP of the embeddings coloured by behaviour"),
-                    Picture(
-                        plots.draw_map(points, names_N=clusters, title="by cluster", order=sorted(set(clusters))),
-                        "Coloured by clusters found without labels (k-means on principal components).",
-                        "UMAP of the embeddings coloured by cluster",
-                    ),
-                )
-            ),
-        ),
+        f"Each dot is one cell during 16 frames; {count} in all. Dots that lie near each other have similar features. The network has never seen the "
+        "labels: where a colour keeps together, it has found that behaviour by itself. Distances between far groups mean little.",
+        (Gallery(maps),),
     )
 
 

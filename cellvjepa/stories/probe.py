@@ -77,12 +77,15 @@ def score_section(found: Evaluation) -> Section:
 
 def comparison_section(found: Evaluation) -> Section:
     """Return this encoder beside simple baselines, with the same folds and the same labels."""
-    header = ("features", "labels per class", *(f"{name} (sd)" for name in SCORES))
+    header = ("labels per class", "features", *(f"{name} (sd)" for name in SCORES))
+    # Read by number of labels: that is the comparison a reader makes.
+    order = {str(labels): i for i, labels in enumerate(found.comparison["labels per class"].unique())}
+    lines = found.comparison.sort_values("labels per class", key=lambda column: column.astype(str).map(order), kind="stable")
     rows = tuple(
-        (str(line["features"]), str(line["labels per class"]), *(f"{line[name]:.2f} ({line[f'{name} sd']:.2f})" for name in SCORES))
-        for _, line in found.comparison.iterrows()
+        (str(line["labels per class"]), str(line["features"]), *(f"{line[name]:.2f} ({line[f'{name} sd']:.2f})" for name in SCORES))
+        for _, line in lines.iterrows()
     )
-    ours = tuple(i for i, row in enumerate(rows) if row[0] == THIS_ENCODER)
+    ours = tuple(i for i, row in enumerate(rows) if row[1] == THIS_ENCODER)
     draws = int(found.comparison["draws"].max())
     return Section(
         "Compared with what?",
