@@ -224,7 +224,9 @@ def test_a_store_of_something_else_is_refused_with_the_difference(embed_toy, who
 
 
 def test_paths_dates_and_archives_may_differ(embed_toy, whole, toy):
-    embed_toy(whole, source=replace(toy.source, model="elsewhere/run", archives=("moved",)))
+    before = contents(whole)
+    assert embed_toy(whole, source=replace(toy.source, model="elsewhere/run", archives=("moved",))) == whole
+    assert contents(whole) == before
 
 
 def test_what_is_not_a_store_is_not_overwritten(embed_toy, tmp_path):

@@ -180,6 +180,7 @@ def test_training_works_after_inference_mode(tiny_config: Config):
     with torch.inference_mode():
         model(pixels, masks)
     _loss(model(pixels, masks)).backward()
+    assert all(p.grad is not None for p in model.context_encoder.parameters())
 
 
 def test_bfloat16_gives_nearly_the_same_loss_and_float32_targets(tiny_config: Config):

@@ -262,6 +262,7 @@ def test_closing_the_window_stops_the_work(qtbot: Any, dock: Dock, toy: Path, ru
     viewer.close()
     qtbot.waitUntil(held.over.is_set)
     qtbot.wait(100)  # the last signals find nobody
+    assert held.over.is_set()
 
 
 def test_embeddings_of_something_else_are_not_overwritten(

@@ -6,7 +6,7 @@ import torch
 
 from cellvjepa.config import ProbeConfig
 from cellvjepa.errors import Cancelled
-from cellvjepa.probing.attentive import AttentiveHead, fit_attentive, pooled_moments, position_codes
+from cellvjepa.probing.attentive import AttentiveHead, fit_attentive, pooled_dynamics, position_codes
 from cellvjepa.probing.linear import fit_linear
 from cellvjepa.probing.scores import roc_auc
 
@@ -28,8 +28,8 @@ def test_it_sees_what_pooling_hides() -> None:
     tokens, codes = where_it_matters(120, 0)
     unseen, truth = where_it_matters(200, 1)
     head = fit_attentive(tokens, codes, 2, ProbeConfig(kind="attentive", attentive_steps=300, attentive_learning_rate=3e-3))
-    linear = fit_linear(pooled_moments(tokens), codes, 2)
-    assert roc_auc(truth, linear.probabilities(pooled_moments(unseen))) < 0.65
+    linear = fit_linear(pooled_dynamics(tokens), codes, 2)
+    assert roc_auc(truth, linear.probabilities(pooled_dynamics(unseen))) < 0.65
     assert roc_auc(truth, head.probabilities(unseen)) > 0.8
 
 
@@ -37,8 +37,8 @@ def test_untrained_attention_leaves_the_linear_ranking_alone() -> None:
     tokens, codes = where_it_matters(40, 0)
     tokens += codes.reshape(-1, *[1] * 6)
     head = fit_attentive(tokens, codes, 2, ProbeConfig(attentive_steps=1, attentive_learning_rate=1e-9))
-    linear = fit_linear(pooled_moments(tokens), codes, 2)
-    odds = [np.log(p[:, 1] / p[:, 0]) for p in (head.probabilities(tokens), linear.probabilities(pooled_moments(tokens)))]
+    linear = fit_linear(pooled_dynamics(tokens), codes, 2)
+    odds = [np.log(p[:, 1] / p[:, 0]) for p in (head.probabilities(tokens), linear.probabilities(pooled_dynamics(tokens)))]
     # The logits are the mean of both experts', and one of them says nothing.
     np.testing.assert_allclose(odds[0], odds[1] / 2, atol=1e-2)
 
@@ -66,9 +66,9 @@ def test_each_channel_has_its_own_scale() -> None:
     two = np.concatenate([tokens, tokens * 1000 + 500], axis=1)
     head = fit_attentive(two, codes, 2, ProbeConfig(attentive_steps=2))
     assert head.expects == (2, 2, 1, 4, 4, 16)
-    assert head.mean_CD.shape == (2, 16)
-    np.testing.assert_allclose(head.scale_CD[1], head.scale_CD[0] * 1000, rtol=1e-3)
-    assert pooled_moments(two).shape == (30, 64)
+    assert head.mean_CE.shape == (2, 16)
+    np.testing.assert_allclose(head.scale_CE[1], head.scale_CE[0] * 1000, rtol=1e-3)
+    assert pooled_dynamics(two).shape == (30, 64)
 
 
 def test_a_class_without_rows_is_never_predicted() -> None:

@@ -76,9 +76,12 @@ def test_a_map_leaves_out_rows_without_a_place_or_value() -> None:
 
 def test_names_are_texts_and_no_formulas() -> None:
     k = len(AWKWARD)
-    draw_map(np.random.default_rng(0).normal(size=(k, 2)), names_N=AWKWARD, title=AWKWARD[0])
-    draw_confusion(np.eye(k, dtype=int), AWKWARD)
-    draw_scores([Score(name, AWKWARD[0], 0.5, math.nan, math.nan) for name in AWKWARD], measure=AWKWARD[0])
+    drawn = (
+        draw_map(np.random.default_rng(0).normal(size=(k, 2)), names_N=AWKWARD, title=AWKWARD[0]),
+        draw_confusion(np.eye(k, dtype=int), AWKWARD),
+        draw_scores([Score(name, AWKWARD[0], 0.5, math.nan, math.nan) for name in AWKWARD], measure=AWKWARD[0]),
+    )
+    assert all(pixels_of(png).std() > 0 for png in drawn)
 
 
 def test_a_confusion_matrix_is_darker_where_more_of_a_row_lies() -> None:
