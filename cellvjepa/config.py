@@ -119,12 +119,12 @@ class ModelConfig(_Section):
 class TrainingConfig(_Section):
     """How the encoder is pretrained."""
 
-    steps: PositiveInt = Field(600, title="Steps", description="Optimiser steps. [steps]")
+    steps: PositiveInt = Field(1500, title="Steps", description="Optimiser steps. [steps]")
     batch_size: PositiveInt = Field(32, title="Batch size", description="Clips per optimiser step. [clips]")
     accumulation: PositiveInt = Field(
         1, title="Gradient accumulation", description="Parts a batch is cut into to save memory; must divide batch_size."
     )
-    learning_rate: PositiveFloat = Field(1e-3, title="Learning rate", description="Peak learning rate of AdamW.")
+    learning_rate: PositiveFloat = Field(5e-4, title="Learning rate", description="Peak learning rate of AdamW.")
     final_learning_rate: Annotated[float, Field(ge=0)] = Field(
         1e-6, title="Final learning rate", description="Learning rate at the end of the cosine."
     )
@@ -181,7 +181,7 @@ class EmbedConfig(_Section):
     )
     min_cover: Share = Field(0.5, title="Smallest cover", description="Share of a window's frames in which the cell must be present. [0-1]")
     pool: Literal["mean", "moments"] = Field(
-        "mean", title="Pooling", description="mean: average of all tokens. moments: average and spread side by side (twice as many numbers)."
+        "moments", title="Pooling", description="mean: average of all tokens. moments: average and spread side by side (twice as many numbers)."
     )
     device: str = Field("auto", title="Device", description="auto, cpu, cuda, cuda:0, mps.")
 

@@ -1,7 +1,7 @@
 """The attentive probe: it chooses by itself which places of a clip matter, and never decides alone.
 
 With few labels attention overfits where logistic regression on pooled tokens does not. So two experts are fitted apart, and their
-logits are added after both have been brought to the same spread:
+logits are added; the attentive one's are first brought down to the spread of the linear one's:
 
 1. the linear probe on what each number of the tokens is on average and how much it varies over time, in the whole clip and in its
    middle (:func:`pooled_dynamics`);
@@ -142,8 +142,11 @@ class AttentiveHead:
             raise ValueError(f"mean {mean.shape}, scale {scale.shape}, {base.expects[0]} pooled features")
         network = _unfilled(grid, mean.shape[1], base.classes)
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in parts["network."].items()})
+        weight = float(arrays["weight"].item())
+        if not 0 <= weight <= 1:
+            raise ValueError(f"a weight of {weight}")
         network.requires_grad_(False).eval()
-        return cls(base, mean.astype(np.float32), scale.astype(np.float32), network, float(arrays["weight"].item()), grid)
+        return cls(base, mean.astype(np.float32), scale.astype(np.float32), network, weight, grid)
 
 
 def fit_attentive(
@@ -179,7 +182,8 @@ def fit_attentive(
     _train(network, standardised_NLE, codes_N, config, rng, progress)
     present = np.unique(codes_N)
     spreads = [_spread(logits[:, present]) for logits in (base.logits(pooled), _attend(network, standardised_NLE))]
-    return AttentiveHead(base, mean_CE, scale_CE, network, spreads[0] / max(spreads[1], 1e-9), grid)
+    # Attention that has seen little says little, and is not made louder.
+    return AttentiveHead(base, mean_CE, scale_CE, network, min(1.0, spreads[0] / max(spreads[1], 1e-9)), grid)
 
 
 def time_summary(tokens: npt.NDArray[Any]) -> Floats:
@@ -205,7 +209,8 @@ def _attend(network: PositionedClassifier, standardised_NLE: torch.Tensor) -> Ar
     with torch.inference_mode():
         logits = [network(standardised_NLE[start : start + _BATCH]) for start in range(0, len(standardised_NLE), _BATCH)]
     found: Array = torch.cat(logits).double().numpy()
-    return found - found.mean(axis=1, keepdims=True)
+    found -= found.mean(axis=1, keepdims=True)
+    return found
 
 
 def _spread(logits_NK: Array) -> float:

@@ -48,14 +48,15 @@ def cross_validate(features: npt.NDArray[Any], labels: Labels, groups: Groups, c
     progress("cross-validating", len(folds), len(folds))
     predicted_N = probabilities_NK.argmax(axis=1)
     where = {"group": np.array(groups.names, dtype=object)[groups.codes_N], "fold": fold_N, "label": labels.names_N.astype(object)}
-    table = labels.table.drop(columns=["group"], errors="ignore").assign(**where)
+    found = prediction_table(probabilities_NK, classes)
+    table = labels.table.drop(columns=[*where, *found], errors="ignore").assign(**where)  # a store may hold older predictions
     return ProbeReport(
         classes=classes,
         confusion_KK=confusion_matrix(codes_N, predicted_N, len(classes)),
         scores=bootstrap(codes_N, probabilities_NK, groups.codes_N, config.bootstrap, np.random.default_rng(config.seed)),
         chance=chance_values(codes_N, len(classes)),
         by_group=scores_by_group(codes_N, predicted_N, groups.codes_N, groups.names, classes),
-        predictions=pd.concat([table, prediction_table(probabilities_NK, classes)], axis=1),
+        predictions=pd.concat([table, found], axis=1),
         provenance={
             "version": __version__,
             "labels": labels.source,

@@ -41,13 +41,13 @@ def root(table: pd.DataFrame, movie: str, track: int) -> int:
     return track if parents.empty or parents.iloc[0] < 0 else root(table, movie, int(parents.iloc[0]))
 
 
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), movies=st.integers(1, 4), tracks=st.integers(1, 12), folds=st.integers(2, 4))
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), movies=st.integers(1, 4), tracks=st.integers(1, 9), folds=st.integers(2, 4))
 def test_nothing_leaks(seed: int, movies: int, tracks: int, folds: int) -> None:
     table = random_table(seed, movies, tracks, windows=6)
     shape = ClipShape(8, None, 32, None, None, "max")
     config = ProbeConfig(folds=folds)
-    codes = np.random.default_rng(seed).integers(2, size=len(table))
+    codes = np.random.default_rng(seed).permutation(np.arange(len(table)) % 2)
     try:
         groups = choose_groups(table, shape, config)
         made = grouped_folds(groups, codes, ("a", "b"), config)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,6 +93,16 @@ def test_few_labels_score_less_and_waver_more(groups: Groups) -> None:
     assert table["ROC AUC"].is_monotonic_increasing
     assert table["ROC AUC sd"].iloc[2] == 0 < table["ROC AUC sd"].iloc[0]
     pd.testing.assert_frame_equal(table, few_label_scores(features, labels.codes_N, folds, ProbeConfig(), (2, 10, None), draws=5))
+
+
+def test_older_predictions_in_the_store_are_replaced(groups: Groups) -> None:
+    labels, features = cells()
+    older = replace(labels, table=labels.table.assign(predicted="old", p_die=0.0, fold=9, group="g", p_other=0.5))
+    found = cross_validate(features, older, groups, ProbeConfig(bootstrap=1)).predictions
+    assert found.columns.is_unique
+    assert "p_other" in found
+    plain = cross_validate(features, labels, groups, ProbeConfig(bootstrap=1)).predictions
+    pd.testing.assert_frame_equal(found.drop(columns="p_other"), plain)
 
 
 def test_progress_is_told_and_may_cancel(groups: Groups) -> None:

@@ -32,6 +32,7 @@ from cellvjepa.movies.clips import ClipShape, clip_at, read_clip
 from cellvjepa.movies.levels import with_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_movie
+from cellvjepa.probing.attentive import pooled_dynamics
 from cellvjepa.probing.baselines import handmade_features
 from cellvjepa.probing.splits import Groups, choose_groups, held_out
 from cellvjepa.probing.validation import few_label_scores
@@ -68,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with images_TYX.tif and windows16.csv")
     parser.add_argument("runs", type=Path, nargs="*", help="folders made by cellvjepa pretrain, or encoder.safetensors files")
-    parser.add_argument("--pools", nargs="+", default=["mean", "moments"], choices=["mean", "moments", "rich"])
+    parser.add_argument("--pools", nargs="+", default=["mean", "moments"], choices=["mean", "moments", "rich", "dynamics"])
     parser.add_argument("--kinds", nargs="+", default=["linear"], choices=["linear", "knn", "attentive"])
     parser.add_argument("--random", type=int, default=2, metavar="N", help="encoders with random weights, per configuration")
     parser.add_argument("--draws", type=int, default=5)
@@ -192,9 +193,11 @@ def encode(encoder: Encoder, clips_NCTZYX: npt.NDArray[np.float32]) -> npt.NDArr
 
 
 def pooled(tokens_NCtzyxD: npt.NDArray[np.float32], how: str) -> npt.NDArray[np.float32]:
-    """Pool as the package does, or `rich`: moments, and the mean of the four tokens in the middle at each time step."""
+    """Pool as the package does; `rich`: moments, and the middle four tokens of each time step; `dynamics`: as the attentive probe."""
     if how == "tokens":
         return tokens_NCtzyxD
+    if how == "dynamics":
+        return pooled_dynamics(tokens_NCtzyxD).astype(np.float32)
     tokens = torch.from_numpy(tokens_NCtzyxD)
     found = pool(tokens.flatten(2, 5), "mean" if how == "mean" else "moments")
     if how == "rich":
