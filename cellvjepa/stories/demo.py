@@ -47,6 +47,7 @@ _RESULTS = ("run", "cells.zarr", "probe", "report.html", "overview.png")
 # per class, against .32 with 64 px crops and .61 untrained.
 _SETTINGS = ("clip.size_px=32", "training.steps=600", "training.learning_rate=1e-3", "training.log_every=20", "monitor.every=60")
 _EXAMPLES = 4  # clips shown per class
+_SHOWN_PX = 96  # width of each, at least about this
 _SHOWN_FRAME = 8  # in the middle of the first stretch of behaviour
 _UNLABELLED = "not labelled"
 
@@ -215,7 +216,7 @@ def _examples_section(movies: Sequence[Movie], windows: Windows, labels: Labels,
         rows = labels.rows_N[labels.names_N == name]
         chosen = rows[np.linspace(0, len(rows) - 1, _EXAMPLES).astype(int)]
         clips = [read_clip(named[windows.clips[row].movie], windows.clips[row], shape)[0].max(axis=1) for row in chosen]
-        shown.append(Picture(animate(clips), "", f"{_EXAMPLES} moving examples of {name} cells", name))
+        shown.append(Picture(animate(clips, zoom=max(2, _SHOWN_PX // shape.size_px)), "", f"{_EXAMPLES} moving examples of {name} cells", name))
     return Section(
         "What the classes look like",
         "Examples of the clips that were embedded: 16 frames each, played in a loop. The camera stands still while a cell moves, because following "

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from cellvjepa.probing.evaluation import CLASS_PRIOR, THIS_ENCODER, Evaluation
+from cellvjepa.probing.evaluation import CLASS_PRIOR, THIS_ENCODER, UNTRAINED, Evaluation
 from cellvjepa.probing.scores import SCORES
 from cellvjepa.report import plots
 from cellvjepa.report.html import write_page
@@ -104,20 +104,24 @@ def comparison_section(found: Evaluation) -> Section:
 
 
 def comparison_in_words(comparison: pd.DataFrame) -> list[tuple[str, Literal["good", "warn"]]]:
-    """Say for each number of labels whether this encoder is ahead of every baseline, whatever the answer is."""
+    """Say for each number of labels how this encoder stands to the best baseline and to itself untrained, whatever the answer is."""
     said: list[tuple[str, Literal["good", "warn"]]] = []
     for labels, lines in comparison.groupby("labels per class", sort=False):
         scores = lines.set_index("features")[MEASURE]
         ours, others = float(scores[THIS_ENCODER]), scores.drop(THIS_ENCODER)
         best, value = str(others.idxmax()), float(others.max())
-        where = "With all labels" if labels == "all" else f"With {labels} labels per class"
-        if ours > value + _NOISE:
-            said.append((f"{where} this encoder is ahead ({ours:.2f}); the best baseline is {best} ({value:.2f}).", "good"))
-        elif ours > value - _NOISE:
-            said.append((f"{where} this encoder ({ours:.2f}) and {best} ({value:.2f}) are equally good: the difference is within noise.", "warn"))
-        else:
-            said.append((f"{where} {best} ({value:.2f}) is better than this encoder ({ours:.2f}).", "warn"))
+        sentence = f"{'With all labels' if labels == 'all' else f'With {labels} labels per class'} this encoder ({ours:.2f}) is "
+        sentence += f"{_against(ours, value)} the best baseline, {best} ({value:.2f})"
+        if UNTRAINED in others and best != UNTRAINED:
+            sentence += f", and {_against(ours, float(others[UNTRAINED]))} the same network without training ({others[UNTRAINED]:.2f})"
+        said.append((f"{sentence}.", "good" if ours > value + _NOISE else "warn"))
     return said
+
+
+def _against(ours: float, other: float) -> str:
+    if abs(ours - other) <= _NOISE:
+        return "within noise of"
+    return "ahead of" if ours > other else "behind"
 
 
 def draw_comparison(comparison: pd.DataFrame) -> bytes:

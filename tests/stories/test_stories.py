@@ -34,23 +34,43 @@ def test_the_verdict_follows_from_the_ranks(first: tuple[float, float], last: tu
     assert words in note.text
 
 
-def comparison(ours: float, hand_made: float) -> pd.DataFrame:
-    scores = {"class prior": 0.5, "hand-made features": hand_made, "this encoder": ours}
+def comparison(ours: float, hand_made: float, untrained: float) -> pd.DataFrame:
+    scores = {"class prior": 0.5, "hand-made features": hand_made, "untrained encoder": untrained, "this encoder": ours}
     return pd.DataFrame([{"features": name, "labels per class": "20", MEASURE: value} for name, value in scores.items()])
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "kind", "words"),
+    ("ours", "hand_made", "untrained", "kind", "words"),
     [
-        (0.9, 0.8, "good", "With 20 labels per class this encoder is ahead (0.90); the best baseline is hand-made features (0.80)."),
-        (0.8, 0.9, "warn", "With 20 labels per class hand-made features (0.90) is better than this encoder (0.80)."),
-        (0.81, 0.8, "warn", "equally good: the difference is within noise"),
+        (
+            0.9,
+            0.8,
+            0.7,
+            "good",
+            "(0.90) is ahead of the best baseline, hand-made features (0.80), and ahead of the same network without training (0.70).",
+        ),
+        (
+            0.8,
+            0.9,
+            0.7,
+            "warn",
+            "(0.80) is behind the best baseline, hand-made features (0.90), and ahead of the same network without training (0.70).",
+        ),
+        (
+            0.7,
+            0.9,
+            0.71,
+            "warn",
+            "behind the best baseline, hand-made features (0.90), and within noise of the same network without training (0.71).",
+        ),
+        (0.6, 0.5, 0.7, "warn", "(0.60) is behind the best baseline, untrained encoder (0.70)."),
     ],
 )
-def test_a_lost_comparison_is_called_lost(ours: float, theirs: float, kind: str, words: str) -> None:
-    ((sentence, said),) = comparison_in_words(comparison(ours, theirs))
+def test_a_lost_comparison_is_called_lost(ours: float, hand_made: float, untrained: float, kind: str, words: str) -> None:
+    ((sentence, said),) = comparison_in_words(comparison(ours, hand_made, untrained))
     assert said == kind
-    assert words in sentence
+    assert sentence.startswith("With 20 labels per class this encoder ")
+    assert sentence.endswith(words)
 
 
 def test_the_demo_does_not_touch_a_folder_with_other_things(tmp_path: Path) -> None:
