@@ -76,7 +76,7 @@ def toy(encoder: Encoder) -> Toy:
     ]
     windows = Windows(tuple(clip for part in parts for clip in part.clips), pd.concat([part.table for part in parts], ignore_index=True))
     source = Source("0" * 64, "runs/toy", "{}", ("archive",))
-    return Toy(encoder, movies, windows, SHAPE, EmbedConfig(batch_size=5, device="cpu"), source)
+    return Toy(encoder, movies, windows, SHAPE, EmbedConfig(pool="mean", batch_size=5, device="cpu"), source)
 
 
 @pytest.fixture(scope="session")
