@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from cellvjepa.cells.table import Cells, checked_cells, read_cells
     from cellvjepa.cells.windows import Windows, grid_windows, track_windows, windows_at
     from cellvjepa.config import Config, load_config, save_config
-    from cellvjepa.embedding.embed import embed_windows, encode_tokens, pool
+    from cellvjepa.embedding.embed import embed_windows, encode_tokens
+    from cellvjepa.embedding.pooling import pool
     from cellvjepa.embedding.project import project
     from cellvjepa.embedding.provenance import Source
     from cellvjepa.embedding.store import Embeddings, open_store
@@ -62,7 +63,7 @@ _ROOM_OF = {
     "open_archive": "movies.readers",
     "open_movie": "movies.readers",
     "open_store": "embedding.store",
-    "pool": "embedding.embed",
+    "pool": "embedding.pooling",
     "pretrain": "training.pretrain",
     "project": "embedding.project",
     "read_cells": "cells.table",

@@ -180,8 +180,11 @@ class EmbedConfig(_Section):
         None, title="Stride", description="Frames between the starts of two windows of a track. None: windows do not overlap. [frames]"
     )
     min_cover: Share = Field(0.5, title="Smallest cover", description="Share of a window's frames in which the cell must be present. [0-1]")
-    pool: Literal["mean", "moments"] = Field(
-        "moments", title="Pooling", description="mean: average of all tokens. moments: average and spread side by side (twice as many numbers)."
+    pool: Literal["mean", "moments", "dynamics"] = Field(
+        "moments",
+        title="Pooling",
+        description="mean: average of all tokens. moments: average and spread, twice as many numbers. dynamics: average and change over time, of the "
+        "whole crop and of its middle, four times as many; best where motion matters.",
     )
     device: str = Field("auto", title="Device", description="auto, cpu, cuda, cuda:0, mps.")
 

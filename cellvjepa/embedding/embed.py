@@ -15,12 +15,14 @@ import torch
 
 from cellvjepa.cells.windows import Windows
 from cellvjepa.config import EmbedConfig
-from cellvjepa.embedding.provenance import Pool, Provenance, Source, levels_table
+from cellvjepa.embedding.pooling import STATISTICS, Pool, pool
+from cellvjepa.embedding.provenance import Provenance, Source, levels_table
 from cellvjepa.embedding.reading import common_channels, movies_of, read_batches, reading_order
 from cellvjepa.embedding.unfinished import Unfinished, begin_store
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import autocast, choose_device, resolve_precision
 from cellvjepa.model.encoder import Encoder
+from cellvjepa.model.grid import Grid
 from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.movie import Movie
@@ -59,27 +61,6 @@ def encode_tokens(
     with torch.inference_mode(), autocast(pixels_BCTZYX.device, precision):
         channels = [encoder(channel_B1TZYX, scale_4=scale_B4).float() for channel_B1TZYX in torch.split(pixels_BCTZYX, 1, dim=1)]
     return torch.stack(channels, dim=1)
-
-
-def pool(tokens_BCND: torch.Tensor, how: Pool) -> torch.Tensor:
-    """Pool the tokens of each channel to one vector, and put those of the channels side by side.
-
-    Parameters
-    ----------
-    tokens_BCND
-        (B, C, N, D), or (B, N, D) for one channel.
-    how
-        ``"mean"``: the mean over tokens, D numbers. ``"moments"``: the mean and the standard deviation over tokens, 2 D numbers.
-
-    Returns
-    -------
-    torch.Tensor
-        (B, C D) or (B, C 2 D).
-    """
-    mean = tokens_BCND.mean(dim=-2)
-    if how == "moments":
-        mean = torch.cat([mean, tokens_BCND.std(dim=-2, correction=0)], dim=-1)
-    return mean.flatten(start_dim=1)
 
 
 def embed_windows(
@@ -181,7 +162,7 @@ def tokens_of_clips(
         If the movies' channels differ.
     """
     parts = []
-    for tokens_BCND in _encoded(encoder, movies_of(clips, movies), clips, shape, reference, batch_size):
+    for tokens_BCND, _ in _encoded(encoder, movies_of(clips, movies), clips, shape, reference, batch_size):
         parts.append(tokens_BCND.flatten(1, 2).cpu())
         progress("encoding clips", sum(map(len, parts)), len(clips))
     return torch.cat(parts)
@@ -203,8 +184,8 @@ def vectors_of_clips(
     Parameters and errors are those of :func:`tokens_of_clips`; ``how`` is that of :func:`pool`.
     """
     parts: list[npt.NDArray[np.float32]] = []
-    for tokens_BCND in _encoded(encoder, movies_of(clips, movies), clips, shape, reference, batch_size):
-        parts.append(pool(tokens_BCND, how).cpu().numpy())
+    for tokens_BCND, grid in _encoded(encoder, movies_of(clips, movies), clips, shape, reference, batch_size):
+        parts.append(pool(tokens_BCND, how, grid).cpu().numpy())
         progress("encoding clips", sum(map(len, parts)), len(clips))
     return np.concatenate(parts)
 
@@ -228,8 +209,8 @@ def _fill_chunk(
     vectors = [unfinished.pending(chunk, batch_size)]
     progress("embedding", unfinished.rows_done(), unfinished.rows)
     left = [clips[i] for i in order[len(vectors[0]) :]]
-    for tokens_BCND in _encoded(encoder, movies, left, provenance.clip_shape, provenance.source.reference, batch_size):
-        vectors.append(pool(tokens_BCND, provenance.pool).cpu().numpy())
+    for tokens_BCND, grid in _encoded(encoder, movies, left, provenance.clip_shape, provenance.source.reference, batch_size):
+        vectors.append(pool(tokens_BCND, provenance.pool, grid).cpu().numpy())
         if not np.isfinite(vectors[-1]).all():
             raise UserError(
                 "the encoder's output is not finite", "its training has diverged: use an encoder from before that", provenance.source.model
@@ -243,8 +224,8 @@ def _fill_chunk(
 
 def _encoded(
     encoder: Encoder, movies: Mapping[str, Movie], clips: Sequence[Clip], shape: ClipShape, reference: Reference, batch_size: int
-) -> Iterator[torch.Tensor]:
-    """Yield tokens (B, C, N, D), batch by batch."""
+) -> Iterator[tuple[torch.Tensor, Grid]]:
+    """Yield tokens (B, C, N, D) and their grid, batch by batch."""
     if not clips:
         return
     device = next(encoder.parameters()).device
@@ -255,11 +236,11 @@ def _encoded(
         scale_B4 = torch.tensor([scales[clip.movie] for clip in batch])
         # None where all is at the reference: the encoder then uses its cached table.
         scale = None if bool((scale_B4 == 1).all()) else scale_B4.to(device)
-        yield encode_tokens(encoder, torch.from_numpy(pixels_BCTZYX).to(device), scale, embedding_precision(device))
+        pixels = torch.from_numpy(pixels_BCTZYX).to(device)
+        yield encode_tokens(encoder, pixels, scale, embedding_precision(device)), encoder.grid_of(pixels[:, :1])
 
 
 def _features(channels: Sequence[str], dim: int, how: Pool) -> pd.DataFrame:
-    """Describe the numbers of a vector: which channel each belongs to, and whether it is a mean or a spread."""
-    statistics = ("mean", "std") if how == "moments" else ("mean",)
-    rows = [(channel, statistic) for channel in channels for statistic in statistics for _ in range(dim)]
+    """Describe the numbers of a vector: which channel each belongs to, and which statistic it is."""
+    rows = [(channel, statistic) for channel in channels for statistic in STATISTICS[how] for _ in range(dim)]
     return pd.DataFrame(rows, columns=["channel", "statistic"], index=[f"e{i:03d}" for i in range(len(rows))])

@@ -7,20 +7,19 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cellvjepa import __version__
+from cellvjepa.embedding.pooling import STATISTICS, Pool
 from cellvjepa.errors import UserError
 from cellvjepa.model.weights import EncoderCard
 from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.clips import known_levels
 from cellvjepa.movies.movie import Movie, PixelSize
 from cellvjepa.movies.reference import UNKNOWN, Reference
-
-Pool = Literal["mean", "moments"]
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class Provenance:
             ),
             clip_shape=ClipShape(**shape, channels=None if channels is None else tuple(channels)),
             channels=_texts(uns["channels"]),
-            pool="moments" if uns["pool"] == "moments" else "mean",
+            pool=_known_pool(str(uns["pool"])),
             precision=str(uns["precision"]),
             levels=pd.DataFrame(uns["levels"]).reset_index(drop=True),
             version=str(uns["version"]),
@@ -196,6 +195,13 @@ def _level_differences(stored: pd.DataFrame, now: pd.DataFrame) -> list[str]:
 def _reference(text: str) -> Reference:
     values = json.loads(text)
     return Reference(values["interval_s"], PixelSize(**values["pixel_um"]) if values["pixel_um"] else None)
+
+
+def _known_pool(name: str) -> Pool:
+    for known in STATISTICS:
+        if name == known:
+            return known
+    raise ValueError(f"unknown pooling '{name}'")
 
 
 def _texts(values: Any) -> tuple[str, ...]:
