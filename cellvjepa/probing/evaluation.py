@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,7 +72,6 @@ def evaluate(
     labels_csv: str | os.PathLike[str],
     config: ProbeConfig,
     *,
-    extra: Mapping[str, npt.NDArray[Any]] | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Fit a probe on a store, score it by group, and score simple baselines in the same way.
@@ -85,8 +84,6 @@ def evaluate(
         The labels.
     config
         Kind of probe, groups, folds, seed.
-    extra
-        More features to compare, by name: (N, D), one line per row of the store.
     progress
         Told of each step; may cancel.
 
@@ -106,16 +103,19 @@ def evaluate(
         pixels = _LabelledPixels.of(embeddings, labels)
     except UserError as error:
         if config.kind == "attentive":
-            raise UserError(f"an attentive probe reads the movies again: {error}", "put them back, or use --kind linear", embeddings.path) from None
-        notes.append(f"Hand-made features and the untrained encoder are missing from the comparison, because the movies cannot be read: {error}")
+            raise UserError(
+                f"an attentive probe needs the movies and the model again: {error}", "put them back, or use --kind linear", embeddings.path
+            ) from None
+        notes.append(
+            f"Hand-made features and the untrained encoder are missing from the comparison, because the movies or the model cannot be read: {error}"
+        )
         pixels = None
     features = vectors
     if pixels is not None:
         compared[HAND_MADE] = pixels.hand_made(progress)
         compared[UNTRAINED] = pixels.encoded(pixels.untrained(), config, progress)
         if config.kind == "attentive":
-            features = pixels.encoded(pixels.trained(), config, progress)
-    compared |= {name: values[labels.rows_N] for name, values in (extra or {}).items()}
+            features = pixels.encoded(pixels.encoder, config, progress)
     compared[THIS_ENCODER] = features
     tables = []
     for name, values in compared.items():
@@ -136,7 +136,7 @@ def features_of(store: str | os.PathLike[str], kind: str, progress: Progress = s
         return np.concatenate([block for _, block in embeddings.blocks()])
     everything = Labels(np.arange(len(embeddings)), np.array([""] * len(embeddings)), embeddings.table, "all rows")
     pixels = _LabelledPixels.of(embeddings, everything)
-    return pixels.encoded(pixels.trained(), ProbeConfig(kind="attentive"), progress)
+    return pixels.encoded(pixels.encoder, ProbeConfig(kind="attentive"), progress)
 
 
 def _numbers_of_labels(labels: Labels) -> Sequence[int | None]:
@@ -146,19 +146,24 @@ def _numbers_of_labels(labels: Labels) -> Sequence[int | None]:
 
 @dataclass(frozen=True, eq=False)
 class _LabelledPixels:
-    """The clips behind labelled rows, read again from the movies the store was made from."""
+    """The clips behind labelled rows, read again from the movies the store was made from, and its encoder."""
 
     embeddings: Embeddings
+    encoder: Encoder
     movies: tuple[Movie, ...]
     clips: tuple[Clip, ...]
 
     @classmethod
     def of(cls, embeddings: Embeddings, labels: Labels) -> _LabelledPixels:
-        archive = open_archives(embeddings.provenance.source.archives)
+        source = embeddings.provenance.source
+        encoder, card = load_encoder(source.model)
+        if card.sha256 != source.checkpoint_sha256:
+            raise UserError("the encoder has changed since this store was made", "embed again into another store", source.model)
+        archive = open_archives(source.archives)
         wanted = set(embeddings.table["movie"].astype(str))
         movies = tuple(with_levels(movie) for movie in archive.movies if movie.name in wanted)
         clips = clips_of(embeddings, movies)
-        return cls(embeddings, movies, tuple(clips[row] for row in labels.rows_N))
+        return cls(embeddings, encoder, movies, tuple(clips[row] for row in labels.rows_N))
 
     def hand_made(self, progress: Progress) -> npt.NDArray[np.float64]:
         provenance = self.embeddings.provenance
@@ -179,14 +184,6 @@ class _LabelledPixels:
             return token_features(encoder, self.movies, self.clips, provenance.clip_shape, reference=reference, progress=progress)
         return vectors_of_clips(encoder, self.movies, self.clips, provenance.clip_shape, provenance.pool, reference=reference, progress=progress)
 
-    def trained(self) -> Encoder:
-        encoder, card = load_encoder(self.embeddings.provenance.source.model)
-        if card.sha256 != self.embeddings.provenance.source.checkpoint_sha256:
-            raise UserError(
-                "the encoder has changed since this store was made", "embed again into another store", self.embeddings.provenance.source.model
-            )
-        return encoder
-
     def untrained(self) -> Encoder:
         """Return an encoder of the same form, with the same view of the pixels, and other random weights."""
-        return new_encoder(self.trained().shape, torch.Generator().manual_seed(_UNTRAINED_SEED)).eval()
+        return new_encoder(self.encoder.shape, torch.Generator().manual_seed(_UNTRAINED_SEED)).eval()

@@ -36,7 +36,7 @@ from cellvjepa.report.html import write_page
 from cellvjepa.report.page import Gallery, Page, Picture, Section, Table
 from cellvjepa.report.strip import strip
 from cellvjepa.shipped import sample_data_folder
-from cellvjepa.stories.probe import comparison_section, lead, score_section, tell_probe
+from cellvjepa.stories.probe import comparison_in_words, comparison_section, lead, score_section, tell_probe
 from cellvjepa.stories.run import curves_section, masks_on_a_clip, masks_section, tell_run
 from cellvjepa.training.metrics import read_metrics
 from cellvjepa.training.pretrain import pretrain
@@ -138,10 +138,11 @@ def _empty_folder(out: str | os.PathLike[str]) -> Path:
 
 
 def _lead(found: Evaluation) -> str:
+    compared = " ".join(sentence for sentence, _ in comparison_in_words(found.comparison) if sentence.startswith("With 20"))
     return (
         "Six fields of simulated cells that look alike in any single frame and differ in what they do; and two short cuts of real recordings. A "
         "small network watched all of them for a minute or two, without being told anything. Then its features were frozen, and a simple classifier "
-        f"learnt to name the behaviours from a few labels. {lead(found)}"
+        f"learnt to name the behaviours from labelled examples in other fields.\n\n{lead(found)} {compared}"
     )
 
 
