@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -27,11 +28,20 @@ def readable_write_errors(where: str | os.PathLike[str]) -> Iterator[None]:
     """Turn a full disk, a read-only folder and their kin into a :class:`UserError` that names ``where``."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _REMEDIES:
+    except Exception as error:
+        number = _system_error(error)
+        if number not in _REMEDIES:
             raise
-        what, remedy = _REMEDIES[error.errno]
-        raise UserError(what, remedy, error.filename or where) from error
+        what, remedy = _REMEDIES[number]
+        raise UserError(what, remedy, getattr(error, "filename", None) or where) from error
+
+
+def _system_error(error: Exception) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    # safetensors tells what the system said in its text only: "... No space left on device (os error 28)".
+    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(found[1]) if found else None
 
 
 def writable_folder(path: str | os.PathLike[str]) -> Path:

@@ -64,3 +64,12 @@ def test_a_file_in_place_of_the_output_folder_is_refused(tmp_path: Path) -> None
         writable_folder(tmp_path / "run")
     with pytest.raises(UserError, match="a part of the path is a file"):
         writable_folder(tmp_path / "run" / "deeper")
+
+
+def test_a_full_disk_under_safetensors_is_one_readable_line() -> None:
+    from safetensors import SafetensorError
+
+    with pytest.raises(UserError, match="the disk is full"), readable_write_errors("out"):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with pytest.raises(SafetensorError, match="header too large"), readable_write_errors("out"):
+        raise SafetensorError("header too large")
