@@ -123,7 +123,14 @@ def settings(config: ConfigFile = None, overrides: Overrides = None) -> None:
 @app.command()
 def pretrain(
     paths: Paths,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run: configuration, metrics, checkpoints, encoder, report.", metavar="RUN")],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--out",
+            help="Folder of the run: configuration, metrics, checkpoints, encoder, report. Default: runs/ and the name of PATH.",
+            metavar="RUN",
+        ),
+    ] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in RUN.")] = False,
@@ -136,6 +143,7 @@ def pretrain(
     from cellvjepa.training.pretrain import pretrain as run_pretraining
     from cellvjepa.training.pretrain import run_config
 
+    out = out or Path("runs") / paths[0].resolve().name.split(".")[0]
     values = run_config(out, overrides or ()) if resume and config is None else load_config(config, overrides or ())
     with Terminal() as terminal:
         archive = _open_for_clips(paths, values, terminal)

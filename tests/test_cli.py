@@ -81,6 +81,13 @@ def test_an_attentive_probe_reads_the_movies_again(workspace: Path) -> None:
     assert run(["predict", store, "--probe", probe]) == 0
 
 
+def test_a_run_without_a_name_takes_that_of_its_movies(workspace: Path, toy_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = ["--config", str(workspace / "config.yaml"), "--set", "training.steps=1"]
+    assert run(["pretrain", str(toy_archive / "field1.tif"), *short]) == 0
+    assert (tmp_path / "runs" / "field1" / "encoder.safetensors").exists()
+
+
 def test_a_grid_needs_no_cells(workspace: Path, toy_archive: Path, tmp_path: Path) -> None:
     assert run(["embed", str(toy_archive), "--model", str(workspace / "run"), "--grid", "--out", str(tmp_path / "grid.zarr")]) == 0
     assert (anndata.read_zarr(tmp_path / "grid.zarr").obs["track_id"] == -1).all()
@@ -139,7 +146,7 @@ def test_wrong_settings(toy_archive: Path, workspace: Path, tmp_path: Path, caps
     assert "unknown key 'training.stepz'" in refusal(capsys, *pretrain, "--set", "training.stepz=3")
     assert "does not exist" in refusal(capsys, *pretrain, "--config", tmp_path / "none.yaml")
     assert "there is no preset named 'huge'" in refusal(capsys, *pretrain, "--config", "huge")
-    assert "Missing option '--out'" in refusal(capsys, "pretrain", toy_archive)
+    assert "Missing option '--out'" in refusal(capsys, "embed", toy_archive, "--model", workspace / "run")
     assert "give either --cells cells.csv or --grid" in refusal(capsys, "embed", toy_archive, "--model", workspace / "run", "--out", tmp_path / "s")
     assert not (tmp_path / "run").exists()
 
