@@ -79,9 +79,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         try:
             part = scratch / final.name
             yield part
+            _as_others_are(part)
             _replace(part, final)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _as_others_are(part: Path) -> None:
+    """Give a file the permissions of any new file here: some libraries write files that nobody else of the lab could read."""
+    if part.is_file():
+        any_file = part.with_name(f"{part.name}.any")
+        any_file.touch()
+        part.chmod(any_file.stat().st_mode & 0o777)
 
 
 def _replace(part: Path, final: Path) -> None:

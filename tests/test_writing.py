@@ -73,3 +73,10 @@ def test_a_full_disk_under_safetensors_is_one_readable_line() -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
     with pytest.raises(SafetensorError, match="header too large"), readable_write_errors("out"):
         raise SafetensorError("header too large")
+
+
+def test_what_is_written_can_be_read_by_whoever_may_read_other_new_files(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "weights") as part:
+        part.touch(mode=0o600)
+    (tmp_path / "other").touch()
+    assert (tmp_path / "weights").stat().st_mode == (tmp_path / "other").stat().st_mode
