@@ -31,7 +31,8 @@ class Windows:
     table
         ``clip_id``, ``movie``, ``track_id`` (-1 where there is none), ``t_start``, ``t_stop`` [native frames, half open], ``time_s`` (of
         ``t_start``; NaN without interval), ``z_px``, ``y_px``, ``x_px`` (centre of the cell or clip), ``y_um``, ``x_um`` (NaN without pixel
-        size).
+        size); then what the movies belong to (``plate``, ``well``, ``field``; :attr:`cellvjepa.movies.movie.Movie.groups`), missing
+        where a movie belongs to none.
     """
 
     clips: tuple[Clip, ...]
@@ -39,7 +40,7 @@ class Windows:
 
     def __post_init__(self) -> None:
         """Hold the contract."""
-        assert tuple(self.table.columns) == COLUMNS, list(self.table.columns)
+        assert tuple(self.table.columns)[: len(COLUMNS)] == COLUMNS, list(self.table.columns)
         assert [clip.clip_id for clip in self.clips] == self.table["clip_id"].tolist()
 
 
@@ -169,6 +170,7 @@ def _described(movie: Movie, shape: ClipShape, clips: Sequence[Clip], places: pd
             "x_px": x_px,
             "y_um": y_px * (movie.pixel_um.y if movie.pixel_um else np.nan),
             "x_um": x_px * (movie.pixel_um.x if movie.pixel_um else np.nan),
+            **movie.groups,
         }
     )
     return Windows(tuple(clips), table)

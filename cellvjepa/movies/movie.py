@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias
 
@@ -66,14 +66,30 @@ class LazyPixels(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Resolution:
+    """A coarser copy of a movie's pixels, as pyramids have them.
+
+    Parameters
+    ----------
+    pixels
+        T C Z Y X, of the movie's type; T and C are those of the movie.
+    factor
+        Native planes, rows and columns that one pixel of the copy stands for.
+    """
+
+    pixels: LazyPixels
+    factor: tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
 class Movie:
     """One recording: its pixels, their names and their units.
 
     Parameters
     ----------
     uri
-        Absolute path of what :func:`cellvjepa.movies.readers.open_movie` opens: a file, a folder of frames, or the group of
-        an image inside a Zarr store.
+        What :func:`cellvjepa.movies.readers.open_movie` opens: the absolute path of a file, a folder of frames, or the group of an
+        image inside a Zarr store; a pattern of frames (``/data/exp/{channel}_t{t}.tif``); or the address of a remote group.
     name
         The ``movie`` of every table: the path relative to the archive's root with ``/``, or its own file name.
     pixels
@@ -94,6 +110,10 @@ class Movie:
         What is unknown or was assumed, with remedies.
     levels
         ``(C, 2)`` float64: the native values that map to 0 and 1; None until measured (:mod:`cellvjepa.movies.levels`).
+    groups
+        What the movie belongs to, as far as its place in the archive says so: ``{"plate": "day1.zarr", "well": "B3", "field": "0"}``.
+    pyramid
+        Coarser copies of the pixels, the finest first; empty where there are none.
     """
 
     uri: str
@@ -107,6 +127,8 @@ class Movie:
     size_bytes: int
     problems: tuple[Problem, ...] = ()
     levels: npt.NDArray[np.float64] | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    pyramid: tuple[Resolution, ...] = ()
 
     def __post_init__(self) -> None:
         """Hold the axis contract."""
@@ -214,15 +236,24 @@ def region_of(key: Key, shape: Shape5) -> Region:
     return Region((t, c, z, y, x), tuple(dropped))
 
 
-def reopened(reopen: Callable[[str], LazyPixels], uri: str, shape: Shape5, dtype: str) -> LazyPixels:
+def reopened(reopen: Callable[[], LazyPixels], uri: str, shape: Shape5, dtype: str) -> LazyPixels:
     """Open pixels again: what pickled :class:`LazyPixels` turn into.
+
+    Parameters
+    ----------
+    reopen
+        Opens them; must itself pickle, as a ``functools.partial`` of a function of a module does.
+    uri
+        Where they are, for the message.
+    shape, dtype
+        What they were.
 
     Raises
     ------
     UserError
-        If what lies at ``uri`` has changed its shape or type, or cannot be read any more.
+        If what lies there has changed its shape or type, or cannot be read any more.
     """
-    pixels = reopen(uri)
+    pixels = reopen()
     if pixels.shape != shape or pixels.dtype.str != dtype:
         raise UserError(
             f"the movie has changed: it was {shape} {np.dtype(dtype)} and is now {pixels.shape} {pixels.dtype}",

@@ -101,6 +101,6 @@ def test_a_movie_pickles_with_everything_it_knows(through_pickle: Callable[[Movi
 
 def test_a_movie_that_has_changed_since_is_not_taken_for_the_same() -> None:
     here = ArrayPixels(TOY.astype("uint16"))
-    assert reopened(lambda uri: here, "/a/b.tif", SHAPE, here.dtype.str) is here
+    assert reopened(lambda: here, "/a/b.tif", SHAPE, here.dtype.str) is here
     with pytest.raises(UserError, match=r"/a/b\.tif: the movie has changed: it was \(9, 2, 4, 5, 6\) uint16 and is now \(3, 2, 4, 5, 6\) uint16"):
-        reopened(lambda uri: here, "/a/b.tif", (9, *SHAPE[1:]), here.dtype.str)
+        reopened(lambda: here, "/a/b.tif", (9, *SHAPE[1:]), here.dtype.str)

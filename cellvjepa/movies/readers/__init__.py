@@ -12,12 +12,13 @@ from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import frame_folder, ome_zarr, tiff
 from cellvjepa.movies.readers.finding import Skipped, find
+from cellvjepa.movies.readers.given import NOTHING, Given
 from cellvjepa.movies.readers.names import natural_key
 from cellvjepa.progress import Progress, silent
 
-__all__ = ["Archive", "Skipped", "open_archive", "open_movie"]
+__all__ = ["NOTHING", "Archive", "Given", "Skipped", "open_archive", "open_movie"]
 
-_READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str], Movie]], ...] = (
+_READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str, Given], Movie]], ...] = (
     (ome_zarr.recognises, ome_zarr.open_image),
     (tiff.recognises, tiff.open_tiff),
     (frame_folder.recognises, frame_folder.open_frames),
@@ -43,7 +44,7 @@ class Archive:
     skipped: tuple[Skipped, ...]
 
 
-def open_movie(path: str | os.PathLike[str], name: str | None = None) -> Movie:
+def open_movie(path: str | os.PathLike[str], name: str | None = None, given: Given = NOTHING) -> Movie:
     """Open one movie: a TIFF, a folder of frames, or the group of an image in an OME-Zarr store.
 
     Parameters
@@ -52,6 +53,8 @@ def open_movie(path: str | os.PathLike[str], name: str | None = None) -> Movie:
         The file or folder.
     name
         What tables call the movie; None: its own file name.
+    given
+        What the user says about the file.
 
     Raises
     ------
@@ -61,13 +64,13 @@ def open_movie(path: str | os.PathLike[str], name: str | None = None) -> Movie:
     found = _existing(path)
     for recognises, open_it in _READERS:
         if recognises(found):
-            return open_it(found, found.name if name is None else name)
+            return open_it(found, found.name if name is None else name, given)
     if found.is_dir():
         raise UserError("this folder is no movie: it is no OME-Zarr image, nor does it hold one TIFF per frame", "give it as an archive", found)
     raise UserError(f"this is no movie that can be read (it begins with {_first_bytes(found)!r})", "export it as OME-TIFF or OME-Zarr", found)
 
 
-def open_archive(path: str | os.PathLike[str], *, progress: Progress = silent) -> Archive:
+def open_archive(path: str | os.PathLike[str], given: Given = NOTHING, *, progress: Progress = silent) -> Archive:
     """Open all movies below a folder; what cannot be used is skipped and named. A path to one movie is an archive of one.
 
     Raises
@@ -77,13 +80,13 @@ def open_archive(path: str | os.PathLike[str], *, progress: Progress = silent) -
     """
     root = _existing(path)
     if not root.is_dir() or ome_zarr.is_image(root):
-        return Archive(str(root), (open_movie(root),), ())
+        return Archive(str(root), (open_movie(root, None, given),), ())
     found = find(root)
     movies, skipped = [], list(found.skipped)
     for done, candidate in enumerate(found.candidates):
         progress("opening movies", done, len(found.candidates))
         try:
-            movies.append(open_movie(candidate, root.name if candidate == root else candidate.relative_to(root).as_posix()))
+            movies.append(open_movie(candidate, root.name if candidate == root else candidate.relative_to(root).as_posix(), given))
         except UserError as error:
             inner = "" if error.where in (None, str(candidate)) else f"{Path(error.where).name}: "
             skipped.append(Skipped(str(candidate), f"{inner}{error.what}", error.remedy))
@@ -93,7 +96,7 @@ def open_archive(path: str | os.PathLike[str], *, progress: Progress = silent) -
     return Archive(str(root), tuple(sorted(movies, key=lambda m: natural_key(m.name))), tuple(sorted(skipped, key=lambda s: natural_key(s.path))))
 
 
-def open_archives(paths: Sequence[str | os.PathLike[str]], *, progress: Progress = silent) -> Archive:
+def open_archives(paths: Sequence[str | os.PathLike[str]], given: Given = NOTHING, *, progress: Progress = silent) -> Archive:
     """Open several archives as one; where two of them hold movies of the same name, their roots' names come before it.
 
     Raises
@@ -101,7 +104,7 @@ def open_archives(paths: Sequence[str | os.PathLike[str]], *, progress: Progress
     UserError
         If one of them holds no movie, or the same movie is given twice.
     """
-    archives = [open_archive(path, progress=progress) for path in paths]
+    archives = [open_archive(path, given, progress=progress) for path in paths]
     if len(archives) == 1:
         return archives[0]
     names = Counter(movie.name for archive in archives for movie in archive.movies)

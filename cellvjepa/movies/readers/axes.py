@@ -40,7 +40,7 @@ class Arrangement:
         return ordered[tuple(None if source is None else slice(None) for source in self.sources)]
 
 
-def arrange(names: Sequence[str], lengths: Sequence[int], where: str, *, slices_may_be_time: bool = False) -> Arrangement:
+def arrange(names: Sequence[str], lengths: Sequence[int], where: str, *, given: str | None = None, slices_may_be_time: bool = False) -> Arrangement:
     """Find T C Z Y X among the axes of a file.
 
     Parameters
@@ -51,15 +51,20 @@ def arrange(names: Sequence[str], lengths: Sequence[int], where: str, *, slices_
         As many lengths.
     where
         The file, for messages.
+    given
+        What the user says the axes are (:class:`cellvjepa.movies.readers.given.Given`); overrules the names.
     slices_may_be_time
         Whether a Z without T or C is taken as time: ImageJ calls the images of any plain stack slices.
 
     Raises
     ------
     UserError
-        If Y or X is missing, an axis is there twice, or more is unexplained than one axis that can be time.
+        If Y or X is missing, an axis is there twice, more is unexplained than one axis that can be time, or what is given does not
+        fit.
     """
     assert len(names) == len(lengths)
+    if given is not None:
+        return _as_given(names, lengths, where, given)
     found: dict[str, int] = {}
     unexplained = []
     for index, (name, length) in enumerate(zip(names, lengths, strict=True)):
@@ -100,3 +105,16 @@ def arrange(names: Sequence[str], lengths: Sequence[int], where: str, *, slices_
         raise UserError(f"the file does not say what its axes are ({shown})", _NAME_THEM, where)
     sources = (found.get("T"), found.get("C"), found.get("Z"), found["Y"], found["X"])
     return Arrangement(sources, origins, tuple(problems))
+
+
+def _as_given(names: Sequence[str], lengths: Sequence[int], where: str, given: str) -> Arrangement:
+    """Arrange axes as the user says, who names all of them, or those that are longer than 1."""
+    named = list(range(len(lengths)))
+    if len(given) != len(named):
+        named = [index for index, length in enumerate(lengths) if length > 1]
+    if len(given) != len(named):
+        shown = " x ".join(str(n) for n in lengths)
+        raise UserError(f"the axes given ({given}) are {len(given)}, but the file has {len(lengths)} ({shown})", "give one letter for each", where)
+    found = dict(zip(given, named, strict=True))
+    origins: dict[str, Origin] = {axis: "given" if axis in found else "file" for axis in AXES}
+    return Arrangement((found.get("T"), found.get("C"), found.get("Z"), found["Y"], found["X"]), origins, ())

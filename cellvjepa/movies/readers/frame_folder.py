@@ -8,6 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from cellvjepa.movies.movie import Movie, Origin, Problem
 from cellvjepa.movies.readers import tiff
 from cellvjepa.movies.readers.axes import Arrangement, arrange
 from cellvjepa.movies.readers.channels import distinct_names
+from cellvjepa.movies.readers.given import NOTHING, Given
 from cellvjepa.movies.readers.names import looks_like_labels, natural_key
 from cellvjepa.movies.readers.scale import believed
 from cellvjepa.movies.readers.tiff import TiffContents
@@ -81,7 +83,7 @@ def hold_frames(files: Sequence[Path]) -> bool:
     return False
 
 
-def open_frames(path: Path, name: str) -> Movie:
+def open_frames(path: Path, name: str, given: Given = NOTHING) -> Movie:
     """Open a folder of frames as a movie.
 
     Raises
@@ -95,7 +97,7 @@ def open_frames(path: Path, name: str) -> Movie:
     _refuse_odd_ones(names.files, frames)
     arrangement = _arrangement_of_frame(frames[0], names, uri)
     one = arrangement.to_tczyx(np.arange(frames[0].number, dtype=np.int64).reshape(*frames[0].lengths, 1, 1))[0, :, :, 0, 0]
-    pixels = TiffPixels(uri, reopen_pixels, tuple(frame.planes for frame in frames), _table(len(frames), one))
+    pixels = TiffPixels(uri, partial(reopen_pixels, uri, given), tuple(frame.planes for frame in frames), _table(len(frames), one))
     claims = frames[0].claims
     step = Counter(np.diff(names.numbers).tolist()).most_common(1)[0][0]
     interval_s = 60.0 * step if names.are_minutes else claims.interval_s
@@ -114,9 +116,9 @@ def open_frames(path: Path, name: str) -> Movie:
     )
 
 
-def reopen_pixels(uri: str) -> TiffPixels:
+def reopen_pixels(uri: str, given: Given) -> TiffPixels:
     """Open the pixels of a folder of frames again."""
-    pixels = open_frames(Path(uri), uri).pixels
+    pixels = open_frames(Path(uri), uri, given).pixels
     assert isinstance(pixels, TiffPixels)
     return pixels
 

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cellvjepa.movies.movie import Key, LazyPixels, Movie, Problem, Shape5, regi
 from cellvjepa.movies.readers import zarr_metadata
 from cellvjepa.movies.readers.axes import Arrangement, arrange
 from cellvjepa.movies.readers.channels import distinct_names
+from cellvjepa.movies.readers.given import NOTHING, Given
 from cellvjepa.movies.readers.names import natural_key
 from cellvjepa.movies.readers.scale import Scale, believed, in_s, in_um
 from cellvjepa.movies.readers.zarr_metadata import WRITE_AGAIN, Multiscale, Node, is_node, multiscale_of, node_at
@@ -37,6 +39,8 @@ class ZarrPixels:
     ----------
     uri
         The group of the image.
+    reopen
+        Makes these pixels again; pickling is calling it elsewhere (:func:`cellvjepa.movies.movie.reopened`).
     array
         The array, with whatever axes it has.
     arrangement
@@ -44,6 +48,7 @@ class ZarrPixels:
     """
 
     uri: str
+    reopen: Callable[[], LazyPixels]
     array: zarr.Array[Any]
     arrangement: Arrangement
 
@@ -88,9 +93,9 @@ class ZarrPixels:
         absent = tuple(part if source is None else slice(None) for source, part in zip(self.arrangement.sources, region.slices, strict=True))
         return np.squeeze(self.arrangement.to_tczyx(found)[absent].astype(self.dtype, copy=False), axis=region.dropped)
 
-    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[str], LazyPixels], str, Shape5, str]]:
+    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
         """Pickle by re-opening."""
-        return reopened, (reopen_pixels, self.uri, self.shape, self.dtype.str)
+        return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def _children(path: Path) -> list[Path]:
         raise UserError(f"the folder cannot be read ({error.strerror})", "ask for the right to read it", path) from error
 
 
-def open_image(path: Path, name: str) -> Movie:
+def open_image(path: Path, name: str, given: Given = NOTHING) -> Movie:
     """Open the group of an image as a movie, at its full resolution.
 
     Raises
@@ -162,8 +167,8 @@ def open_image(path: Path, name: str) -> Movie:
     _refuse_what_is_no_image(node)
     multiscale = multiscale_of(node)
     array, codec = _open_array(path, multiscale.array)
-    arrangement = _arrangement(multiscale, array.shape, uri)
-    pixels = ZarrPixels(uri, array, arrangement)
+    arrangement = _arrangement(multiscale, array.shape, uri, given)
+    pixels = ZarrPixels(uri, partial(reopen_pixels, uri, given), array, arrangement)
     scale = _scale(multiscale, pixels)
     return Movie(
         uri=uri,
@@ -179,9 +184,9 @@ def open_image(path: Path, name: str) -> Movie:
     )
 
 
-def reopen_pixels(uri: str) -> ZarrPixels:
+def reopen_pixels(uri: str, given: Given) -> ZarrPixels:
     """Open the pixels of an image again."""
-    pixels = open_image(Path(uri), uri).pixels
+    pixels = open_image(Path(uri), uri, given).pixels
     assert isinstance(pixels, ZarrPixels)
     return pixels
 
@@ -232,7 +237,9 @@ def _check_claims(array: zarr.Array[Any], folder: Path, image: Path) -> None:
     raise UserError(f"the array claims {claimed:,} chunks, but {there:,} are there", _COPY_AGAIN, image)
 
 
-def _arrangement(multiscale: Multiscale, shape: tuple[int, ...], uri: str) -> Arrangement:
+def _arrangement(multiscale: Multiscale, shape: tuple[int, ...], uri: str, given: Given) -> Arrangement:
+    if given.axes is not None:
+        return arrange(["?"] * len(shape), shape, uri, given=given.axes)
     if multiscale.axes is not None:
         if len(multiscale.axes) != len(shape):
             raise UserError(f"the metadata names {len(multiscale.axes)} axes, but the array has {len(shape)}", WRITE_AGAIN, uri)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie, Problem
 from cellvjepa.movies.readers.axes import arrange
 from cellvjepa.movies.readers.channels import distinct_names
+from cellvjepa.movies.readers.given import NOTHING, Given
 from cellvjepa.movies.readers.scale import believed
 from cellvjepa.movies.readers.tiff_metadata import Claims, claims_of, companions_of
 from cellvjepa.movies.readers.tiff_pages import COPY_AGAIN
@@ -67,7 +69,7 @@ def recognises(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
 
 
-def open_tiff(path: Path, name: str) -> Movie:
+def open_tiff(path: Path, name: str, given: Given = NOTHING) -> Movie:
     """Open one TIFF as a movie.
 
     Raises
@@ -77,10 +79,12 @@ def open_tiff(path: Path, name: str) -> Movie:
     """
     uri = str(path)
     contents = read_contents(path)
+    if given.axes is not None and not given.axes.endswith("YX"):
+        raise UserError(f"the axes given ({given.axes}) do not end with Y and X, as the planes of a TIFF do", "give --axes TZYX, for instance", uri)
     lengths = (*contents.lengths, *contents.planes.plane_px)
-    arrangement = arrange((*contents.names, "Y", "X"), lengths, uri, slices_may_be_time=contents.calls_any_stack_slices)
+    arrangement = arrange((*contents.names, "Y", "X"), lengths, uri, given=given.axes, slices_may_be_time=contents.calls_any_stack_slices)
     table = arrangement.to_tczyx(np.arange(contents.number, dtype=np.int64).reshape(*contents.lengths, 1, 1))[..., 0, 0]
-    pixels = TiffPixels(uri, reopen_pixels, (contents.planes,), np.stack([np.zeros_like(table), table], axis=-1))
+    pixels = TiffPixels(uri, partial(reopen_pixels, uri, given), (contents.planes,), np.stack([np.zeros_like(table), table], axis=-1))
     claims = contents.claims
     frames, channels, planes, *_ = pixels.shape
     scale = believed(claims.z_um, claims.y_um, claims.x_um, claims.interval_s, frames=frames, planes=planes)
@@ -98,9 +102,9 @@ def open_tiff(path: Path, name: str) -> Movie:
     )
 
 
-def reopen_pixels(uri: str) -> TiffPixels:
+def reopen_pixels(uri: str, given: Given) -> TiffPixels:
     """Open the pixels of one TIFF again."""
-    pixels = open_tiff(Path(uri), uri).pixels
+    pixels = open_tiff(Path(uri), uri, given).pixels
     assert isinstance(pixels, TiffPixels)
     return pixels
 

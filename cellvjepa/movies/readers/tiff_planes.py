@@ -111,9 +111,9 @@ class TiffPixels:
     Parameters
     ----------
     uri
-        What ``reopen`` opens.
+        Where they are, for messages.
     reopen
-        The function of a module that makes these pixels again; pickling is calling it elsewhere.
+        Makes these pixels again; pickling is calling it elsewhere (:func:`cellvjepa.movies.movie.reopened`).
     files
         The files.
     table
@@ -121,7 +121,7 @@ class TiffPixels:
     """
 
     uri: str
-    reopen: Callable[[str], LazyPixels]
+    reopen: Callable[[], LazyPixels]
     files: tuple[TiffPlanes, ...]
     table: npt.NDArray[np.int64]
 
@@ -160,7 +160,7 @@ class TiffPixels:
                 self.files[file].read(planes[mine, 1].tolist(), rows, columns, (outs[i] for i in mine))
         return np.squeeze(out, axis=region.dropped)
 
-    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[str], LazyPixels], str, Shape5, str]]:
+    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
         """Pickle by re-opening."""
         return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
 
