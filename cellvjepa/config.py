@@ -157,6 +157,16 @@ class TrainingConfig(_Section):
     clips_per_block: PositiveInt = Field(
         64, title="Clips per block", description="Clips cut from a decoded piece before it makes room for the next. [clips]"
     )
+    data_memory_mb: PositiveInt = Field(
+        2048, title="Memory for clips", description="Memory for decoded pieces and batches, however many movies there are. [MB]"
+    )
+    data_patience_s: Annotated[float, Field(ge=0)] = Field(
+        600.0, title="Patience with shares", description="How long to wait for a drive that has gone away before the run stops, to be resumed. [s]"
+    )
+    orientations: bool = Field(False, title="Orientations", description="Show clips in all eight orientations: flipped, and turned by quarters.")
+    gain: Annotated[float, Field(ge=0, le=3)] = Field(
+        0.0, title="Gain", description="Brightness of a clip is multiplied by a factor between 1/(1+gain) and 1+gain; 0: as it is."
+    )
 
     @model_validator(mode="after")
     def _accumulation_divides(self) -> Self:

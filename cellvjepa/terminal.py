@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
@@ -16,8 +17,20 @@ from cellvjepa.errors import Cancelled
 _QUIET_S = 10.0  # between lines where there is no terminal to draw on
 
 
+class _Notes(logging.Handler):
+    """Shows what the program logs as lines above the bars."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(logging.WARNING)
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one warning."""
+        self._terminal.note(record.getMessage())
+
+
 class Terminal:
-    """Draws one bar per stage on stderr; the first Ctrl-C cancels at the next step, the second at once.
+    """Draws one bar per stage on stderr, and warnings above them; the first Ctrl-C cancels at the next step, the second at once.
 
     Use it as a context manager and pass it as the ``progress`` of a function.
     """
@@ -31,6 +44,7 @@ class Terminal:
         self._cancelled = False
         self._said = time.monotonic()
         self._handlers: dict[signal.Signals, object] = {}
+        self._notes = _Notes(self)
 
     def __call__(self, stage: str, done: int, total: int, /) -> None:
         """Show that ``done`` of ``total`` steps are done; see :class:`cellvjepa.progress.Progress`.
@@ -56,11 +70,13 @@ class Terminal:
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._handlers[number] = signal.signal(number, self._interrupt)
+        logging.getLogger("cellvjepa").addHandler(self._notes)
         self._bars.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bars.stop()
+        logging.getLogger("cellvjepa").removeHandler(self._notes)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 

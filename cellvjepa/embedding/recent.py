@@ -31,18 +31,22 @@ class RecentChunks:
         self._kept: OrderedDict[tuple[int, ...], npt.NDArray[Any]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
-        self._movies = 0
+        self._arrays = 0
 
     def of(self, movie: Movie) -> Movie:
         """Return the same movie, read through this memory; one whose pixels need no decoding is returned as it is."""
         if movie.codec == "none" or math.prod(movie.pixels.chunks) == 1:
             return movie
-        self._movies += 1
-        return replace(movie, pixels=_Remembered(movie.pixels, self, self._movies))
+        pyramid = tuple(replace(copy, pixels=self._remembered(copy.pixels)) for copy in movie.pyramid)
+        return replace(movie, pixels=self._remembered(movie.pixels), pyramid=pyramid)
 
-    def chunk(self, pixels: LazyPixels, movie: int, index: tuple[int, ...]) -> npt.NDArray[Any]:
+    def _remembered(self, pixels: LazyPixels) -> LazyPixels:
+        self._arrays += 1
+        return _Remembered(pixels, self, self._arrays)
+
+    def chunk(self, pixels: LazyPixels, array: int, index: tuple[int, ...]) -> npt.NDArray[Any]:
         """Return one whole chunk, decoded now or before."""
-        key = (movie, *index)
+        key = (array, *index)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -62,7 +66,7 @@ class RecentChunks:
 class _Remembered:
     pixels: LazyPixels
     memory: RecentChunks
-    movie: int
+    array: int
 
     @property
     def shape(self) -> Shape5:
@@ -84,7 +88,7 @@ class _Remembered:
         pieces = [[(int(i), *_overlap(axis, int(i), size)) for i in np.unique(axis // size)] for axis, size in zip(wanted, self.chunks, strict=True)]
         for piece in itertools.product(*pieces):
             index, into, part = zip(*piece, strict=True)
-            found[into] = self.memory.chunk(self.pixels, self.movie, index)[part]
+            found[into] = self.memory.chunk(self.pixels, self.array, index)[part]
         return found.squeeze(region.dropped)
 
 

@@ -1,7 +1,8 @@
 """Blocks: pieces of movies that are decoded once so that many training clips can be cut from them.
 
 Random clips read straight from their files decode ten to eighty times what they use. A block is bounded in memory, wide
-enough for clips to differ, and laid on the chunks of the file where it can be.
+enough for clips to differ, and laid on the chunks of the file where it can be. Rows and columns are those of the pixels that are
+read, which may be a coarser copy of the movie's (:func:`cellvjepa.movies.clip_shape.sampling`).
 """
 
 from __future__ import annotations
@@ -9,20 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cellvjepa.movies.block_size import BlockSize, Budget, block_size
 from cellvjepa.movies.clip_shape import ClipShape, Sampling, channel_indices, check_movie
-from cellvjepa.movies.clips import Clip, clip_address, draw_start, finish_clip, native_window
+from cellvjepa.movies.clips import Clip, clip_address, draw_start, padded, window_of
+from cellvjepa.movies.liveliness import Liveliness, cheap_look
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.resampling import read_native, scale
+from cellvjepa.movies.resampling import is_exact, read_native, scale
 
-_BUDGET_PX = 64 * 512 * 512  # native pixels decoded for one block, unless a single clip is larger
-_SIDE_PX = 512
-_PLACES = 8  # random places among which a foreground clip takes the liveliest
-_VIEW = (8, 16, 16)  # about so many frames, rows and columns are looked at to tell how lively a place is
+_CLIP_PLACES = 8  # random places among which a foreground clip takes the liveliest
+_BLOCK_PLACES = 4  # and a block, where looking is cheap
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,15 @@ class Source:
         Indices of the channels to use.
     weight
         How often it is drawn, relative to others.
+    size
+        Of its blocks.
     """
 
     movie: Movie
     found: Sampling
     channels: tuple[int, ...]
     weight: float
+    size: BlockSize
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,13 @@ class Block:
     native: npt.NDArray[Any]
     level: npt.NDArray[np.float64]
 
+    @cached_property
+    def liveliness(self) -> Liveliness:
+        """Return where in the block something is to be seen."""
+        return Liveliness.of(self.native, self.level, self.at.source.size.clip)
 
-def source_of(movie: Movie, shape: ClipShape) -> Source:
+
+def source_of(movie: Movie, shape: ClipShape, budget: Budget) -> Source:
     """Return a movie as a source of blocks.
 
     Its weight is the square root of how many clips fit into it side by side: between equal shares of movies, where a long
@@ -79,92 +89,102 @@ def source_of(movie: Movie, shape: ClipShape) -> Source:
         If clips of this shape cannot be cut from the movie (:func:`cellvjepa.movies.clips.check_movie`).
     """
     found = check_movie(movie, shape)
-    extents = (found.span_frames, *found.extent_px[1:])
-    lengths = (movie.shape["T"], movie.shape["Y"], movie.shape["X"])
+    extents = (found.span_frames, *found.read_px)
+    lengths = (movie.shape["T"], *found.pixels.shape[3:])
     fitting = math.prod(max(1.0, length / extent) for length, extent in zip(lengths, extents, strict=True))
-    return Source(movie, found, channel_indices(movie, shape), math.sqrt(fitting))
+    return Source(movie, found, channel_indices(movie, shape), math.sqrt(fitting), block_size(found, shape.frames, budget))
 
 
-def draw_block(sources: Sequence[Source], shape: ClipShape, rng: np.random.Generator) -> BlockAddress:
-    """Draw a block: first the movie by weight, then one of its channels, then a place."""
-    cumulated = np.cumsum([source.weight for source in sources])
+def draw_block(sources: Sequence[Source], cumulated: npt.NDArray[np.float64], foreground_share: float, rng: np.random.Generator) -> BlockAddress:
+    """Draw a block: first the movie by weight, then one of its channels, then a place.
+
+    Where a glance at the movie is cheap, a share of the blocks goes to the liveliest of four places.
+
+    Parameters
+    ----------
+    cumulated
+        ``cumsum`` of the sources' weights.
+    foreground_share
+        Share of blocks that choose their place.
+    """
     source = sources[min(int(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right")), len(sources) - 1)]
     channel = source.channels[int(rng.integers(len(source.channels)))]
-    count, height, width = _lengths(source, shape)
-    movie, step = source.movie, source.found.t_step
-    _, extent_y, extent_x = source.found.extent_px
-    chunk_t, _, _, chunk_y, chunk_x = movie.pixels.chunks
-    span = (count - 1) * step + 1
+    first = _draw_place(source, channel, rng)
+    look = cheap_look(source.movie) if rng.random() < foreground_share else None
+    if look is None:
+        return first
+    places = [first, *(_draw_place(source, channel, rng) for _ in range(_BLOCK_PLACES - 1))]
+    z, factor = source.found.z0, source.found.factor
+    return places[int(np.argmax([look.spread(p.frames[len(p.frames) // 2], channel, z, p.rows, p.columns, factor) for p in places]))]
+
+
+def _draw_place(source: Source, channel: int, rng: np.random.Generator) -> BlockAddress:
+    found, size = source.found, source.size
+    frames, _, _, rows, columns = found.pixels.shape
+    chunk_t, _, _, chunk_y, chunk_x = found.pixels.chunks
+    step = found.t_step
+    span = (size.frames - 1) * step + 1
     phase = int(rng.integers(step))  # without it, blocks laid on chunks might never see some of the frames
-    t0 = min(movie.shape["T"] - span, phase + _draw_aligned(rng, movie.shape["T"], span, source.found.span_frames, chunk_t))
-    y0 = _draw_aligned(rng, movie.shape["Y"], height, extent_y, chunk_y)
-    x0 = _draw_aligned(rng, movie.shape["X"], width, extent_x, chunk_x)
-    return BlockAddress(source, channel, range(t0, t0 + count * step, step), slice(y0, y0 + height), slice(x0, x0 + width))
+    t0 = min(frames - span, phase + _draw_aligned(rng, frames, span, found.span_frames, chunk_t))
+    y0 = _draw_aligned(rng, rows, size.rows, found.read_px[0], chunk_y)
+    x0 = _draw_aligned(rng, columns, size.columns, found.read_px[1], chunk_x)
+    return BlockAddress(source, channel, range(t0, t0 + size.frames * step, step), slice(y0, y0 + size.rows), slice(x0, x0 + size.columns))
 
 
 def read_block(at: BlockAddress, shape: ClipShape, level: npt.NDArray[np.float64]) -> Block:
-    """Read and decode a block."""
+    """Read and decode a block.
+
+    Raises
+    ------
+    UserError
+        If the pixels cannot be read.
+    """
     found = at.source.found
     window = (slice(found.z0, found.z0 + found.extent_px[0]), at.rows, at.columns)
-    return Block(at, read_native(at.source.movie, at.channel, at.frames, window, shape.z == "max"), level)
+    return Block(at, read_native(found.pixels, at.channel, at.frames, window, shape.z == "max"), level)
 
 
 def place_clip(block: Block, shape: ClipShape, foreground_share: float, rng: np.random.Generator) -> Clip:
     """Choose a clip in a block: blindly, or with probability ``foreground_share`` where the image varies most.
 
-    The latter is the liveliest of eight random places: the one with the highest standard deviation over frames, rows and
-    columns, seen through a coarse view.
+    The latter is the liveliest of eight random places (:mod:`cellvjepa.movies.liveliness`).
     """
     at = block.at
-    places = _PLACES if rng.random() < foreground_share else 1
-    clips = [_random_place(at, shape, rng) for _ in range(places)]
-    if places == 1:
-        return clips[0]
-    return clips[int(np.argmax([_liveliness(block, clip, shape) for clip in clips]))]
+    count = _CLIP_PLACES if rng.random() < foreground_share else 1
+    height, width = at.source.found.read_px
+    t = np.array([draw_start(rng, 0, len(at.frames), shape.frames) for _ in range(count)])
+    y = np.array([draw_start(rng, at.rows.start, at.rows.stop, height) for _ in range(count)])
+    x = np.array([draw_start(rng, at.columns.start, at.columns.stop, width) for _ in range(count)])
+    best = 0 if count == 1 else int(np.argmax(block.liveliness.at(t, y - at.rows.start, x - at.columns.start)))
+    return clip_address(at.source.movie, at.source.found, at.frames[int(t[best])], int(y[best]), int(x[best]))
 
 
-def cut_clip(block: Block, clip: Clip, shape: ClipShape) -> npt.NDArray[np.float32]:
-    """Cut a clip from a block: float32 T Z Y X, bit for bit what :func:`cellvjepa.movies.clips.read_clip` gives."""
-    return finish_clip(_native(block, clip, shape), clip, shape, block.level)
+def cut_clip(block: Block, clip: Clip, shape: ClipShape, out: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Cut a clip from a block.
 
+    Parameters
+    ----------
+    out
+        T Z Y X, as large as the clip where it is read. Native values are written to it; values that float32 does not hold exactly
+        are scaled first.
 
-def _native(block: Block, clip: Clip, shape: ClipShape) -> npt.NDArray[Any]:
+    Returns
+    -------
+    ndarray
+        ``(2,)``: the values in ``out`` that map to 0 and 1.
+    """
     at = block.at
+    window = window_of(clip, at.source.found)
     first = at.frames.index(clip.t0)
-    _, rows, columns = native_window(clip, at.source.movie)
+    _, rows, columns = window.there
     y, x = at.rows.start, at.columns.start
-    return block.native[first : first + shape.frames, :, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
-
-
-def _random_place(at: BlockAddress, shape: ClipShape, rng: np.random.Generator) -> Clip:
-    _, height, width = at.source.found.extent_px
-    t0 = at.frames[draw_start(rng, 0, len(at.frames), shape.frames)]
-    y0 = draw_start(rng, at.rows.start, at.rows.stop, height)
-    x0 = draw_start(rng, at.columns.start, at.columns.stop, width)
-    return clip_address(at.source.movie, at.source.found, t0, y0, x0)
-
-
-def _liveliness(block: Block, clip: Clip, shape: ClipShape) -> float:
-    native = _native(block, clip, shape)
-    t, y, x = (max(1, length // wanted) for length, wanted in zip((native.shape[0], *native.shape[2:]), _VIEW, strict=True))
-    return float(scale(native[::t, :, ::y, ::x], block.level).std())
-
-
-def _lengths(source: Source, shape: ClipShape) -> tuple[int, int, int]:
-    """Return the frames (after striding), rows and columns of the blocks of a movie.
-
-    A block is at least 512 px wide, in whole chunks of the file, which are decoded whole anyway; what the budget leaves goes into
-    frames. Neither is ever less than a clip, nor more than the movie.
-    """
-    movie, found = source.movie, source.found
-    depth, extent_y, extent_x = found.extent_px
-    chunk_t, _, _, chunk_y, chunk_x = movie.pixels.chunks
-    planes = depth * min(found.t_step, chunk_t)  # decoded for every frame that is kept
-    widest = math.isqrt(_BUDGET_PX // (shape.frames * planes))
-    height = min(movie.shape["Y"], max(extent_y, min(math.ceil(_SIDE_PX / chunk_y) * chunk_y, widest)))
-    width = min(movie.shape["X"], max(extent_x, min(math.ceil(_SIDE_PX / chunk_x) * chunk_x, widest)))
-    count = max(shape.frames, _BUDGET_PX // (planes * height * width))
-    return min(count, (movie.shape["T"] - 1) // found.t_step + 1), height, width
+    native = block.native[first : first + shape.frames, :, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+    whole = padded(native, window)
+    if is_exact(whole.dtype):
+        out[...] = whole
+        return block.level
+    out[...] = scale(whole, block.level)
+    return np.array([0.0, 1.0])
 
 
 def _draw_aligned(rng: np.random.Generator, length: int, size: int, extent: int, chunk: int) -> int:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.movie import Movie, PixelSize
+from cellvjepa.movies.movie import LazyPixels, Movie, PixelSize
 
 if TYPE_CHECKING:
     from cellvjepa.config import ClipConfig
+
+_AS_GOOD_AS_WANTED = 1.05  # a pixel size is rarely known better than that
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,15 @@ class Sampling:
     z0
         First native plane.
     extent_px
-        Native planes, rows and columns of a clip.
+        Native planes, rows and columns of a clip; rows and columns are whole multiples of ``factor``.
     planes
         Planes of a clip when it is read: 1, except for ``z="stack"``.
     interval_s, pixel_um
         What a clip has after sampling, or None where the movie does not say.
+    pixels
+        Where clips are read: the movie's pixels, or the coarser copy of them that suits the wanted pixel size.
+    factor
+        Native rows and columns that one pixel read stands for.
     """
 
     t_step: int
@@ -76,6 +82,13 @@ class Sampling:
     planes: int
     interval_s: float | None
     pixel_um: PixelSize | None
+    pixels: LazyPixels
+    factor: tuple[int, int]
+
+    @property
+    def read_px(self) -> tuple[int, int]:
+        """Return the rows and columns of a clip where it is read."""
+        return self.extent_px[1] // self.factor[0], self.extent_px[2] // self.factor[1]
 
 
 def sampling(movie: Movie, shape: ClipShape) -> Sampling:
@@ -101,9 +114,11 @@ def sampling(movie: Movie, shape: ClipShape) -> Sampling:
         interval_s = movie.interval_s * t_step
     height = width = shape.size_px
     pixel_um = movie.pixel_um
+    pixels, factor = movie.pixels, (1, 1)
     if shape.pixel_um and pixel_um:
-        height = max(1, nearest(shape.size_px * shape.pixel_um / pixel_um.y))
-        width = max(1, nearest(shape.size_px * shape.pixel_um / pixel_um.x))
+        pixels, factor = _resolution(movie, pixel_um, shape.pixel_um)
+        height = max(1, nearest(shape.size_px * shape.pixel_um / pixel_um.y / factor[0])) * factor[0]
+        width = max(1, nearest(shape.size_px * shape.pixel_um / pixel_um.x / factor[1])) * factor[1]
         pixel_um = PixelSize(pixel_um.z, pixel_um.y * height / shape.size_px, pixel_um.x * width / shape.size_px)
     return Sampling(
         t_step=t_step,
@@ -113,7 +128,23 @@ def sampling(movie: Movie, shape: ClipShape) -> Sampling:
         planes=depth if shape.z == "stack" else 1,
         interval_s=interval_s,
         pixel_um=pixel_um,
+        pixels=pixels,
+        factor=factor,
     )
+
+
+def _resolution(movie: Movie, pixel_um: PixelSize, wanted_um: float) -> tuple[LazyPixels, tuple[int, int]]:
+    """Return the coarsest copy of a movie's pixels that is no coarser than wanted, and its factor along rows and columns.
+
+    What a coarser copy has lost cannot be brought back, so the next finer one is read and resampled. Copies that are coarser in
+    depth as well are not used: planes are not resampled.
+    """
+    chosen: tuple[LazyPixels, tuple[int, int]] = movie.pixels, (1, 1)
+    for copy in movie.pyramid:
+        z, y, x = copy.factor
+        if z == 1 and max(pixel_um.y * y, pixel_um.x * x) <= wanted_um * _AS_GOOD_AS_WANTED and y * x > chosen[1][0] * chosen[1][1]:
+            chosen = copy.pixels, (y, x)
+    return chosen
 
 
 def check_movie(movie: Movie, shape: ClipShape) -> Sampling:

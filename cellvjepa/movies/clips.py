@@ -69,9 +69,10 @@ def clip_at(movie: Movie, shape: ClipShape, t0: int, y: float, x: float) -> Clip
             f"start it between 0 and {last} (frames count from 0)",
             movie.uri,
         )
-    _, height, width = found.extent_px
-    y0 = _inside(nearest(y - (height - 1) / 2), height, movie.shape["Y"])
-    x0 = _inside(nearest(x - (width - 1) / 2), width, movie.shape["X"])
+    y0, x0 = (
+        _inside(nearest((centre + 0.5) / factor - extent / 2), extent, length)
+        for centre, factor, extent, length in zip((y, x), found.factor, found.read_px, found.pixels.shape[3:], strict=True)
+    )
     return clip_address(movie, found, t0, y0, x0)
 
 
@@ -84,8 +85,8 @@ def random_clip(movie: Movie, shape: ClipShape, rng: np.random.Generator) -> Cli
         If :func:`check_movie` finds something.
     """
     found = check_movie(movie, shape)
-    lengths = (movie.shape["T"], movie.shape["Y"], movie.shape["X"])
-    extents = (found.span_frames, *found.extent_px[1:])
+    lengths = (movie.shape["T"], *found.pixels.shape[3:])
+    extents = (found.span_frames, *found.read_px)
     t0, y0, x0 = (draw_start(rng, 0, length, extent) for length, extent in zip(lengths, extents, strict=True))
     return clip_address(movie, found, t0, y0, x0)
 
@@ -104,18 +105,20 @@ def grid_clips(movie: Movie, shape: ClipShape, stride_frames: int | None = None)
         If :func:`check_movie` finds something.
     """
     found = check_movie(movie, shape)
-    _, height, width = found.extent_px
+    height, width = found.read_px
+    rows, columns = found.pixels.shape[3:]
     stride = stride_frames or shape.frames * found.t_step
     return [
         clip_address(movie, found, t0, y0, x0)
         for t0 in _tiles(movie.shape["T"], found.span_frames, stride)
-        for y0 in _tiles(movie.shape["Y"], height, height)
-        for x0 in _tiles(movie.shape["X"], width, width)
+        for y0 in _tiles(rows, height, height)
+        for x0 in _tiles(columns, width, width)
     ]
 
 
 def clip_address(movie: Movie, found: Sampling, t0: int, y0: int, x0: int) -> Clip:
-    """Return the clip whose first native frame, row and column are given; its name is made of them."""
+    """Return the clip whose first native frame, and first row and column where it is read, are given; its name is made of them."""
+    y0, x0 = y0 * found.factor[0], x0 * found.factor[1]
     clip_id = f"{movie.name}#t{t0}_z{found.z0}_y{y0}_x{x0}"
     return Clip(movie.name, t0, found.t_step, found.z0, y0, x0, found.extent_px, clip_id)
 
@@ -150,15 +153,16 @@ def read_clip(movie: Movie, clip: Clip, shape: ClipShape) -> npt.NDArray[np.floa
     """
     assert clip.movie == movie.name, (clip.movie, movie.name)
     levels = known_levels(movie)
-    window = native_window(clip, movie)
+    found = sampling(movie, shape)
+    window = window_of(clip, found)
     frames = range(clip.t0, clip.t0 + shape.frames * clip.t_step, clip.t_step)
-    channels = channel_indices(movie, shape)
-    return np.stack([finish_clip(read_native(movie, c, frames, window, shape.z == "max"), clip, shape, levels[c]) for c in channels])
-
-
-def finish_clip(native_TZYX: npt.NDArray[Any], clip: Clip, shape: ClipShape, level: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Turn the part of a clip that exists in its movie, one channel, into float32 T Z Y X as the network sees it."""
-    return resample_and_scale(native_TZYX, (-clip.y0, -clip.x0), clip.extent[1:], shape.size_px, level)
+    project = shape.z == "max"
+    return np.stack(
+        [
+            resample_and_scale(padded(read_native(found.pixels, c, frames, window.there, project), window), shape.size_px, levels[c])
+            for c in channel_indices(movie, shape)
+        ]
+    )
 
 
 def known_levels(movie: Movie) -> npt.NDArray[np.float64]:
@@ -174,12 +178,39 @@ def known_levels(movie: Movie) -> npt.NDArray[np.float64]:
     return movie.levels
 
 
-def native_window(clip: Clip, movie: Movie) -> tuple[slice, slice, slice]:
-    """Return the native planes, rows and columns of a clip that exist in the movie."""
-    depth, height, width = clip.extent
-    rows = slice(max(0, clip.y0), min(movie.shape["Y"], clip.y0 + height))
-    columns = slice(max(0, clip.x0), min(movie.shape["X"], clip.x0 + width))
-    return slice(clip.z0, clip.z0 + depth), rows, columns
+@dataclass(frozen=True)
+class Window:
+    """A clip in the pixels that are read for it, which may be a coarser copy of the movie's.
+
+    Parameters
+    ----------
+    there
+        The planes, rows and columns that exist.
+    missing
+        Rows above, rows below, columns left and columns right of them that the clip has and the image has not.
+    """
+
+    there: tuple[slice, slice, slice]
+    missing: tuple[int, int, int, int]
+
+
+def window_of(clip: Clip, found: Sampling) -> Window:
+    """Return where a clip is read; ``found`` is how clips of its shape sample its movie."""
+    there, missing = [], []
+    for start, factor, extent, length in zip((clip.y0, clip.x0), found.factor, found.read_px, found.pixels.shape[3:], strict=True):
+        first, stop = start // factor, start // factor + extent
+        there.append(slice(max(0, first), min(length, stop)))
+        missing += [max(0, -first), max(0, stop - length)]
+    above, below, left, right = missing
+    return Window((slice(clip.z0, clip.z0 + clip.extent[0]), there[0], there[1]), (above, below, left, right))
+
+
+def padded(native_TZYX: npt.NDArray[Any], window: Window) -> npt.NDArray[Any]:
+    """Return the whole clip where the image is smaller than it: by reflection."""
+    above, below, left, right = window.missing
+    if not any(window.missing):
+        return native_TZYX
+    return np.pad(native_TZYX, ((0, 0), (0, 0), (above, below), (left, right)), mode="reflect")
 
 
 def _inside(start: int, extent: int, length: int) -> int:

@@ -8,61 +8,97 @@ So a run continues exactly after a stop, with no state to save, and however many
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.errors import Cancelled, UserError
-from cellvjepa.movies.blocks import Block, BlockAddress, cut_clip, draw_block, place_clip, read_block, source_of
+from cellvjepa.movies.block_size import Budget
+from cellvjepa.movies.blocks import Block, BlockAddress, Source, cut_clip, draw_block, place_clip, read_block, source_of
+from cellvjepa.movies.buffers import Buffer, Buffers
 from cellvjepa.movies.clips import Clip, ClipShape
 from cellvjepa.movies.levels import measure_levels
 from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.resampling import is_exact
+from cellvjepa.movies.trouble import GoneError, Patience, Trouble
 
 _AHEAD = 2  # batches made before they are asked for
 _BLOCK_DRAWS, _CLIP_DRAWS = 2, 3  # keep the two kinds of random numbers apart
 _LISTEN_S = 0.5  # how often a waiting caller looks up, so that Ctrl-C is heard on every system
+_MOST_ATTEMPTS = 50  # blocks that may be damaged one after another before it is the archive that is
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips for one training step.
+    """Clips for one training step, as they lie in their files; :func:`cellvjepa.movies.finishing.finish` makes of them what the network sees.
 
     Parameters
     ----------
-    pixels
-        float32 B 1 T Z Y X: one channel of one movie per sample, values as in :func:`cellvjepa.movies.clips.read_clip`.
+    native
+        1-d: the samples one after another, each T Z Y X, one channel of one movie. uint8 or uint16 where all movies are, else float32.
+        It is valid until the next batch is asked for: its memory is used again.
+    shapes
+        T Z Y X of each sample; samples of movies with different pixel sizes differ in Y and X.
+    levels_B2
+        float64: the values of each sample that map to 0 and 1.
+    size_px
+        Height and width that all samples are to have.
     clips
         The address of each sample.
     channels
         The name of each sample's channel.
     waited_s
         How long the caller had to wait [s].
+    buffer
+        What ``native`` lies in.
     """
 
-    pixels: npt.NDArray[np.float32]
+    native: npt.NDArray[Any]
+    shapes: tuple[tuple[int, int, int, int], ...]
+    levels_B2: npt.NDArray[np.float64]
+    size_px: int
     clips: tuple[Clip, ...]
     channels: tuple[str, ...]
     waited_s: float
+    buffer: Buffer
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.clips)
+
+    @property
+    def samples(self) -> list[npt.NDArray[Any]]:
+        """Return each sample, T Z Y X, as a view."""
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1]
+        return [part.reshape(shape) for part, shape in zip(np.split(self.native, ends), self.shapes, strict=True)]
 
 
 @dataclass(frozen=True)
 class _Contents:
-    pixels: npt.NDArray[np.float32]
+    native: npt.NDArray[Any]
+    shapes: tuple[tuple[int, int, int, int], ...]
+    levels_B2: npt.NDArray[np.float64]
     clips: tuple[Clip, ...]
     channels: tuple[str, ...]
+    buffer: Buffer
 
 
 class Stream:
     """Batches of training clips from many movies, by step.
 
     Use it as a context manager, or call :meth:`close`: both wait for its threads.
+
+    A block that is damaged is left out: another is drawn in its place, always the same one, and a warning names it
+    (:attr:`damaged_blocks` counts them). A share that goes away is waited for with growing patience, then reported.
 
     Parameters
     ----------
@@ -80,9 +116,14 @@ class Stream:
     clips_per_block
         About so many clips are cut from a block before it makes room for the next.
     foreground_share
-        Share of clips placed where the image varies most (:func:`cellvjepa.movies.blocks.place_clip`).
+        Share of clips, and of blocks where a glance is cheap, placed where the image varies most
+        (:func:`cellvjepa.movies.blocks.place_clip`).
     workers
         Threads that read, decode and cut.
+    memory_mb
+        Memory for blocks and batches [MB], however many movies there are. Only a block that holds a single clip may need more.
+    patience
+        How long to wait for a share that has gone away.
 
     Raises
     ------
@@ -100,19 +141,31 @@ class Stream:
         clips_per_block: int,
         foreground_share: float,
         workers: int,
+        memory_mb: int = 2048,
+        patience: Patience | None = None,
     ) -> None:
         if not movies:
             raise UserError("there is no movie to take clips from", "give at least one movie")
-        self._sources = [source_of(movie, shape) for movie in movies]
-        self._planes = _common_depth(self._sources[0].movie, movies, [source.found.planes for source in self._sources])
         self._shape, self._batch_size, self._seed = shape, batch_size, seed
         self._live_blocks, self._foreground_share = live_blocks, foreground_share
         self._life_steps = max(1, round(live_blocks * clips_per_block / batch_size))
+        budget = Budget(self._block_bytes(movies, memory_mb), clips_per_block)
+        self._sources = [source_of(movie, shape, budget) for movie in movies]
+        self._cumulated = np.cumsum([source.weight for source in self._sources])
+        _refuse_unequal_depths(self._sources)
+        self._buffers = Buffers(_shipped_type(movies))
         self._measured: dict[int, npt.NDArray[np.float64]] = {}
         self._blocks: dict[tuple[int, int], Future[Block]] = {}
         self._batches: dict[int, Future[_Contents]] = {}
+        self._lent: Buffer | None = None
         self._asking = threading.Lock()
+        self._trouble = Trouble(patience or Patience())
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="cellvjepa-stream")
+
+    @property
+    def damaged_blocks(self) -> int:
+        """Return how many blocks could not be read so far and were left out."""
+        return self._trouble.damaged
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, and begin to make the next ones.
@@ -126,6 +179,9 @@ class Stream:
         """
         began = time.perf_counter()
         with self._asking:
+            if self._lent is not None:
+                self._buffers.give_back(self._lent)
+                self._lent = None
             wanted = range(step, step + 1 + _AHEAD)
             self._forget_all_but(wanted)
             for ahead in wanted:
@@ -139,10 +195,21 @@ class Stream:
             with self._asking:
                 self._forget_all_but(range(0))
             raise
-        return Batch(contents.pixels, contents.clips, contents.channels, time.perf_counter() - began)
+        self._lent = contents.buffer
+        return Batch(
+            contents.native,
+            contents.shapes,
+            contents.levels_B2,
+            self._shape.size_px,
+            contents.clips,
+            contents.channels,
+            time.perf_counter() - began,
+            contents.buffer,
+        )
 
     def close(self) -> None:
         """Stop reading and wait for the threads; what they were reading is thrown away."""
+        self._trouble.stop_waiting()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._blocks.clear()
         self._batches.clear()
@@ -188,7 +255,19 @@ class Stream:
             self._blocks.pop(key).cancel()
 
     def _read(self, slot: int, number: int) -> Block:
-        at = draw_block(self._sources, self._shape, np.random.default_rng([self._seed, _BLOCK_DRAWS, slot, number]))
+        """Read a block; if it is damaged, the one that is drawn in its place."""
+        for attempt in range(_MOST_ATTEMPTS):
+            try:
+                return self._trouble.ride_out(partial(self._read_drawn, slot, number, attempt))
+            except GoneError:
+                raise
+            except UserError as error:
+                last = self._trouble.note(error)
+        raise UserError(f"{_MOST_ATTEMPTS} pieces of movies in a row cannot be read; the last: {last.what}", last.remedy, last.where)
+
+    def _read_drawn(self, slot: int, number: int, attempt: int) -> Block:
+        rng = np.random.default_rng([self._seed, _BLOCK_DRAWS, slot, number, *([attempt] if attempt else [])])
+        at = draw_block(self._sources, self._cumulated, self._foreground_share, rng)
         return read_block(at, self._shape, self._level(at))
 
     def _level(self, at: BlockAddress) -> npt.NDArray[np.float64]:
@@ -201,16 +280,28 @@ class Stream:
 
     def _make(self, step: int, blocks: Mapping[tuple[int, int], Future[Block]]) -> _Contents:
         shape = self._shape
-        pixels = np.empty((self._batch_size, 1, shape.frames, self._planes, shape.size_px, shape.size_px), np.float32)
+        of_sample = [blocks[self._slot(step, i)].result() for i in range(self._batch_size)]
+        found = [block.at.source.found for block in of_sample]
+        shapes = tuple((shape.frames, sampling.planes, *sampling.read_px) for sampling in found)
+        ends = np.cumsum([0, *(math.prod(one) for one in shapes)])
+        buffer = self._buffers.take()
+        native = buffer.of_length(int(ends[-1]))
+        levels_B2 = np.empty((self._batch_size, 2))
         clips, channels = [], []
-        for i in range(self._batch_size):
-            block = blocks[self._slot(step, i)].result()
+        for i, block in enumerate(of_sample):
             rng = np.random.default_rng([self._seed, _CLIP_DRAWS, step, i])
             clip = place_clip(block, shape, self._foreground_share, rng)
-            pixels[i, 0] = cut_clip(block, clip, shape)
+            levels_B2[i] = cut_clip(block, clip, shape, native[ends[i] : ends[i + 1]].reshape(shapes[i]))
             clips.append(clip)
             channels.append(block.at.source.movie.channels[block.at.channel])
-        return _Contents(pixels, tuple(clips), tuple(channels))
+        return _Contents(native, shapes, levels_B2, tuple(clips), tuple(channels), buffer)
+
+    def _block_bytes(self, movies: Sequence[Movie], memory_mb: int) -> int:
+        """Return what a block may take: the live ones and those read ahead share what the batches leave."""
+        clip_bytes = self._shape.frames * self._shape.size_px**2 * _shipped_type(movies).itemsize
+        ahead = math.ceil(self._live_blocks * (_AHEAD + 1) / self._life_steps)
+        left = memory_mb * 10**6 - (_AHEAD + 2) * self._batch_size * clip_bytes
+        return max(0, left) // (self._live_blocks + ahead)
 
 
 def _awaited(future: Future[_Contents]) -> _Contents:
@@ -222,12 +313,22 @@ def _awaited(future: Future[_Contents]) -> _Contents:
                 return future.result()
 
 
-def _common_depth(first: Movie, movies: Sequence[Movie], planes: Sequence[int]) -> int:
-    for movie, depth in zip(movies, planes, strict=True):
-        if depth != planes[0]:
+def _shipped_type(movies: Sequence[Movie]) -> np.dtype[Any]:
+    """Return the smallest type that holds the native values of all movies, as far as devices compute with it."""
+    types = {movie.pixels.dtype for movie in movies}
+    for dtype in (np.dtype(np.uint8), np.dtype(np.uint16)):
+        if all(is_exact(one) and np.can_cast(one, dtype) for one in types):
+            return dtype
+    return np.dtype(np.float32)
+
+
+def _refuse_unequal_depths(sources: Sequence[Source]) -> None:
+    first = sources[0]
+    for source in sources:
+        if source.found.planes != first.found.planes:
             raise UserError(
-                f"the movie has {depth} planes, but {first.name} has {planes[0]}, and clips of whole stacks must be equally deep",
+                f"the movie has {source.found.planes} planes, but {first.movie.name} has {first.found.planes}, "
+                "and clips of whole stacks must be equally deep",
                 "set clip.z to max or middle, or train on movies of equal depth",
-                movie.uri,
+                source.movie.uri,
             )
-    return planes[0]

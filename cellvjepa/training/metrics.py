@@ -15,7 +15,8 @@ class MetricsRow(TypedDict):
     """One line: the state after ``step`` optimiser steps, losses on the batch that comes next.
 
     ``loss_ratio`` is to the trivial predictor, ``target_std`` the spread of targets before their layer norm, ``data_wait``
-    the share of time spent waiting for data, ``seconds`` the time since this process began to train.
+    the share of time spent waiting for data, ``damaged_blocks`` how many pieces of movies could not be read so far and were left
+    out, ``seconds`` the time since this process began to train.
     """
 
     step: int
@@ -31,6 +32,7 @@ class MetricsRow(TypedDict):
     grad_norm: float | None
     clips_per_s: float | None
     data_wait: float
+    damaged_blocks: int
     seconds: float
 
 

@@ -15,10 +15,12 @@ from cellvjepa.model.device import choose_device
 from cellvjepa.model.vjepa import VJepa, build_vjepa
 from cellvjepa.model.weights import load_encoder, require_shape, save_encoder
 from cellvjepa.movies.clip_shape import ClipShape
+from cellvjepa.movies.finishing import finish
 from cellvjepa.movies.levels import with_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.reference import Reference, position_scale, reference_sampling
 from cellvjepa.movies.stream import Batch, Stream
+from cellvjepa.movies.trouble import Patience
 from cellvjepa.progress import Progress, silent
 from cellvjepa.training.checkpoint import list_checkpoints, refuse_another_configuration
 from cellvjepa.training.monitor import measure_health
@@ -73,7 +75,7 @@ def pretrain(
     reference = reference_sampling(movies, shape)
     scales = {movie.name: position_scale(movie, shape, reference) for movie in movies}
     clips = monitor_clips(movies, shape, config)
-    pixels, positions = torch.from_numpy(clips.pixels), batch_positions(clips, scales)
+    pixels, positions = finish(clips, torch.device("cpu")), batch_positions(clips, scales)
     if init_from is None:
         model = build_vjepa(config, config.training.seed, pixels.shape[3], pixel_statistics(pixels))
     else:
@@ -133,6 +135,8 @@ def _stream(movies: tuple[Movie, ...], shape: ClipShape, config: Config, seed: i
         clips_per_block=config.training.clips_per_block,
         foreground_share=config.clip.foreground_share,
         workers=config.training.data_workers,
+        memory_mb=config.training.data_memory_mb,
+        patience=Patience(config.training.data_patience_s),
     )
 
 

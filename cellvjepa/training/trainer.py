@@ -21,6 +21,7 @@ from cellvjepa.model.device import autocast
 from cellvjepa.model.grid import grid_of
 from cellvjepa.model.masking import Mask, draw_masks
 from cellvjepa.model.vjepa import VJepa
+from cellvjepa.movies.finishing import Augmentation, augment, finish
 from cellvjepa.movies.stream import Batch, Stream
 from cellvjepa.progress import Progress, silent
 from cellvjepa.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
@@ -29,7 +30,7 @@ from cellvjepa.training.monitor import Health
 from cellvjepa.training.objectives import Loss, objective
 from cellvjepa.training.schedules import ema_momentum, learning_rate
 
-_MASK_STREAM = 1  # keeps the masks' random numbers apart from those of the clips
+_MASK_STREAM, _AUGMENT_STREAM = 1, 4  # keep these random numbers apart from those of the clips
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,17 @@ class Trainer:
 
     def examples(self, step: int, batch: Batch) -> Examples:
         """Return what a step learns from: its clips and its masks, the same for the same (seed, step)."""
-        clip = self.config.clip
-        grid = grid_of(clip.frames, batch.pixels.shape[3], clip.size_px, clip.size_px, self.config.model.tubelet)
-        rng = np.random.default_rng([self.config.training.seed, _MASK_STREAM, step])
-        masks = draw_masks(grid, self.config.masks.generators, len(batch.pixels), rng)
+        clip, training = self.config.clip, self.config.training
+        pixels = finish(batch, self.device)
         scale_B4 = batch_positions(batch, self.scales)
+        augmentation = Augmentation(training.orientations, training.gain)
+        pixels, turned = augment(pixels, augmentation, np.random.default_rng([training.seed, _AUGMENT_STREAM, step]))
+        if scale_B4 is not None:
+            scale_B4[turned] = scale_B4[turned][:, [0, 1, 3, 2]]
+        grid = grid_of(clip.frames, pixels.shape[3], clip.size_px, clip.size_px, self.config.model.tubelet)
+        masks = draw_masks(grid, self.config.masks.generators, len(batch), np.random.default_rng([training.seed, _MASK_STREAM, step]))
         return Examples(
-            torch.from_numpy(batch.pixels).to(self.device),
+            pixels,
             tuple(Mask(mask.context_BK.to(self.device), mask.target_BM.to(self.device)) for mask in masks),
             None if scale_B4 is None else scale_B4.to(self.device),
         )
@@ -195,7 +200,7 @@ def train(
     folder = run / "checkpoints"
     start = _resume(trainer, folder) if resume else 0
     truncate_metrics(run / "metrics.jsonl", start)
-    notes = _Notes(trainer, run / "metrics.jsonl", measure)
+    notes = _Notes(trainer, stream, run / "metrics.jsonl", measure)
     for step in range(start, config.steps + 1):
         batch = stream.batch(step)
         examples = trainer.examples(step, batch)
@@ -225,11 +230,12 @@ def _resume(trainer: Trainer, folder: Path) -> int:
 class _Notes:
     """Takes the notes of a run: which steps are logged, speed since the last line, the monitors' last values."""
 
-    def __init__(self, trainer: Trainer, path: Path, measure: Callable[[VJepa], Health]) -> None:
-        self._trainer, self._path, self._measure = trainer, path, measure
+    def __init__(self, trainer: Trainer, stream: Stream, path: Path, measure: Callable[[VJepa], Health]) -> None:
+        self._trainer, self._stream, self._path, self._measure = trainer, stream, path, measure
         # A resumed run repeats the monitors' last values until they are due, as the uninterrupted run did.
         last = read_metrics(path)[-1:]
         self._health = Health(last[0]["rankme"], last[0]["rankme_tokens"], last[0]["cosine"]) if last else None
+        self._damaged_before = last[0].get("damaged_blocks", 0) if last else 0
         self._began = self._since = time.perf_counter()
         self._waited = 0.0
         self._clips = 0
@@ -267,6 +273,7 @@ class _Notes:
                 grad_norm=result.grad_norm,
                 clips_per_s=self._clips / elapsed,
                 data_wait=self._waited / elapsed,
+                damaged_blocks=self._damaged_before + self._stream.damaged_blocks,
                 seconds=now - self._began,
             ),
         )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from cellvjepa.config import Config, load_config, save_config
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.model.vjepa import build_vjepa
 from cellvjepa.model.weights import load_encoder
+from cellvjepa.movies.buffers import Buffer
 from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.readers import open_archive
 from cellvjepa.movies.stream import Batch
@@ -119,16 +121,18 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(toy_archive: Path, tiny
 
 def made_up_batch(pixels: np.ndarray) -> Batch:
     clips = tuple(Clip("movie", 0, 1, 0, 0, 0, (1, 32, 32), str(i)) for i in range(len(pixels)))
-    return Batch(pixels, clips, ("ch0",) * len(pixels), 0.0)
+    shapes = (pixels.shape[2:],) * len(pixels)
+    levels = np.tile([0.0, 1.0], (len(pixels), 1))
+    return Batch(pixels.reshape(-1), shapes, levels, 32, clips, ("ch0",) * len(pixels), 0.0, Buffer(pixels.dtype))
 
 
 def test_a_refused_step_changes_nothing(tiny_config: Config) -> None:
     model = build_vjepa(tiny_config, seed=0)
     trainer = Trainer(model, tiny_config, torch.device("cpu"), UNSCALED)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    batch = made_up_batch(np.full((4, 1, 8, 1, 32, 32), np.nan, np.float32))
+    examples = trainer.examples(0, made_up_batch(np.zeros((4, 1, 8, 1, 32, 32), np.float32)))
     with pytest.raises(UserError, match="not finite at step 0"):
-        trainer.step(0, trainer.examples(0, batch))
+        trainer.step(0, replace(examples, pixels_B1TZYX=torch.full_like(examples.pixels_B1TZYX, torch.nan)))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
