@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
 
 _SAMPLES = 20  # windows looked at, spread over time, depth and the image
@@ -19,7 +21,7 @@ def measure_levels(movie: Movie, low: float = 0.1, high: float = 99.9) -> npt.ND
     """Measure low and high percentiles of every channel on windows spread over time, depth and the image.
 
     The windows are always the same ones, so levels are as well. A few planes are read, never a stack. Values that are not
-    finite do not count; a channel in which all values are equal gets levels 1 apart.
+    finite do not count, nor do windows that are damaged; a channel in which all values are equal gets levels 1 apart.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def measure_levels(movie: Movie, low: float = 0.1, high: float = 99.9) -> npt.ND
     Raises
     ------
     UserError
-        If the pixels cannot be read.
+        If none of the windows can be read.
     """
     assert 0 <= low < high <= 100, (low, high)
     return np.array([_levels_of_channel(movie, channel, low, high) for channel in range(len(movie.channels))])
@@ -56,14 +58,21 @@ def with_levels(movie: Movie) -> Movie:
 def _levels_of_channel(movie: Movie, channel: int, low: float, high: float) -> tuple[float, float]:
     frames, _, planes, height, width = movie.pixels.shape
     samples = min(_SAMPLES, frames * planes)
-    found = []
+    found: list[npt.NDArray[Any]] = []
+    damage: UserError | None = None
     for sample in range(samples):
         t = sample * (frames - 1) // max(1, samples - 1)
         rooms = (planes, max(1, height - _WINDOW_PX + 1), max(1, width - _WINDOW_PX + 1))
         z, y, x = (int((0.5 + sample * step) % 1 * room) for step, room in zip(_GOLDEN_ZYX, rooms, strict=True))
-        window = movie.pixels[t, channel, z, y : y + _WINDOW_PX, x : x + _WINDOW_PX]
+        try:
+            window = movie.pixels[t, channel, z, y : y + _WINDOW_PX, x : x + _WINDOW_PX]
+        except UserError as error:
+            damage = error
+            continue
         stride = int(np.ceil(np.sqrt(window.size / _VALUES_PER_SAMPLE)))
         found.append(window[::stride, ::stride].ravel())
+    if damage is not None and not found:
+        raise damage
     values = np.concatenate(found).astype(np.float64)
     values = values[np.isfinite(values)]
     if not values.size:

@@ -82,8 +82,9 @@ def scale(native: npt.NDArray[Any], level: npt.NDArray[np.float64]) -> npt.NDArr
     """
     low, high = float(level[0]), float(level[1])
     values: npt.NDArray[Any] = native.astype(np.float32 if is_exact(native.dtype) else np.float64, order="C")
-    values -= low
-    values *= 1 / (high - low) if high > low else 0.0
+    with np.errstate(invalid="ignore"):  # infinity times 0
+        values -= low
+        values *= 1 / (high - low) if high > low else 0.0
     if native.dtype.kind == "f":
         np.nan_to_num(values, copy=False, nan=0.0, posinf=BRIGHTEST, neginf=DARKEST)
     np.clip(values, DARKEST, BRIGHTEST, out=values)

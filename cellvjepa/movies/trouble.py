@@ -93,7 +93,7 @@ class Trouble:
         Cancelled
             If waiting was stopped.
         """
-        began, wait_s = time.monotonic(), _FIRST_WAIT_S
+        began, wait_s, said = time.monotonic(), _FIRST_WAIT_S, False
         while True:
             try:
                 return read()
@@ -107,8 +107,9 @@ class Trouble:
                     raise GoneError(
                         f"the place has been away for {waited_s:.0f} s ({error.what})", "bring it back and resume", error.where
                     ) from error
-                if wait_s == _FIRST_WAIT_S:
+                if not said:
                     _LOG.warning("waiting for it to come back: %s", error)
+                    said = True
             if self._stopped.wait(wait_s):
                 raise Cancelled("the stream was closed")
             wait_s = min(2 * wait_s, self._patience.between_s)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from cellvjepa.training.monitor import measure_health
 from cellvjepa.training.trainer import Trainer, batch_positions, train
 from cellvjepa.writing import writable_folder
 
+_LOG = logging.getLogger(__name__)
 _MONITOR_SEEDS = 10**9  # added to the seed: keeps the monitor's clips apart from those of training
 
 
@@ -70,7 +73,7 @@ def pretrain(
     _check_folder(run, config, resume)
     device = choose_device(config.training.device)
     writable_folder(run / "checkpoints")
-    movies = tuple(_with_levels(movies, progress))
+    movies = tuple(_with_levels(movies, config.training.data_workers, progress))
     shape = ClipShape.of(config.clip)
     reference = reference_sampling(movies, shape)
     scales = {movie.name: position_scale(movie, shape, reference) for movie in movies}
@@ -157,11 +160,23 @@ def _started_from(source: str | os.PathLike[str], config: Config, planes: int) -
     return model
 
 
-def _with_levels(movies: tuple[Movie, ...], progress: Progress) -> list[Movie]:
-    measured = []
-    for index, movie in enumerate(movies):
-        measured.append(with_levels(movie))
-        progress("measuring grey levels", index + 1, len(movies))
+def _with_levels(movies: tuple[Movie, ...], workers: int, progress: Progress) -> list[Movie]:
+    """Measure grey levels where they are missing; movies of which nothing can be read are left out, and named."""
+    measured, damage = [], None
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for done, future in enumerate([pool.submit(with_levels, movie) for movie in movies]):
+            progress("measuring grey levels", done, len(movies))
+            try:
+                measured.append(future.result())
+            except UserError as error:
+                damage = error
+                _LOG.warning("left out: %s", error)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if damage is not None and not measured:
+        raise damage
+    progress("measuring grey levels", len(movies), len(movies))
     return measured
 
 

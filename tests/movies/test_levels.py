@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cellvjepa.errors import UserError
 from cellvjepa.movies.levels import measure_levels, with_levels
 from cellvjepa.movies.movie import AXES, ArrayPixels, Movie
 from cellvjepa.movies.readers import open_movie
@@ -99,3 +100,25 @@ def test_levels_of_a_store_are_those_of_its_pixels(write_zarr: Callable[..., Pat
     movie = with_levels(open_movie(write_zarr(array, "tcyx", chunks=(3, 1, 16, 16))))
     assert movie.levels is not None
     np.testing.assert_array_equal(movie.levels[1], np.percentile(array[:, 1].astype(float), [0.1, 99.9]))
+
+
+class Damaged(ArrayPixels):
+    """Pixels of which only the frames before ``good`` can be read."""
+
+    good = 0
+
+    def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
+        if key[0] >= self.good:
+            raise UserError(f"frame {key[0]} cannot be read", "copy it again", "/a.tif")
+        return super().__getitem__(key)
+
+
+def test_damaged_frames_do_not_count() -> None:
+    array = np.random.default_rng(0).normal(100, 10, (40, 1, 1, 32, 32))
+    array[20:] = 1e9
+    pixels = Damaged(array)
+    Damaged.good = 20
+    assert measure_levels(movie_of(array, pixels))[0, 1] < 200
+    Damaged.good = 0
+    with pytest.raises(UserError, match="frame 39 cannot be read"):
+        measure_levels(movie_of(array, pixels))
