@@ -110,7 +110,7 @@ def run_demo(out: str | os.PathLike[str], progress: Progress = silent) -> Path:
         lead=_lead(found),
         sections=(
             _data_section(archive, simulated, frame, shape),
-            masks_section(masks_on_a_clip(simulated.movies[0], config), config),
+            masks_section(masks_on_a_clip(simulated.movies, config), config),
             curves_section(read_metrics(run / "metrics.jsonl")),
             _map_section(maps, len(embeddings)),
             _examples_section(movies, windows, found.labels, shape),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import yaml
 
 from cellvjepa.config import Config
+from cellvjepa.errors import UserError
 from cellvjepa.model.grid import Grid, grid_of
 from cellvjepa.model.masking import draw_masks
 from cellvjepa.movies.clip_shape import ClipShape
@@ -41,7 +42,7 @@ def tell_run(run: str | os.PathLike[str], movies: Sequence[Movie]) -> Path:
     """
     folder = Path(run)
     config, rows = run_config(folder), read_metrics(folder / "metrics.jsonl")
-    drawn = {"training": plots.draw_training(rows), "masks": masks_on_a_clip(movies[0], config)}
+    drawn = {"training": plots.draw_training(rows), "masks": masks_on_a_clip(movies, config)}
     for name, data in drawn.items():
         with atomic_path(folder / "figures" / f"{name}.png") as part:
             part.write_bytes(data)
@@ -112,13 +113,16 @@ def masks_section(picture: bytes, config: Config) -> Section:
     )
 
 
-def masks_on_a_clip(movie: Movie, config: Config) -> bytes:
-    """Draw an example of each mask generator on the most lively of a few clips of a movie; a PNG."""
+def masks_on_a_clip(movies: Sequence[Movie], config: Config) -> bytes:
+    """Draw an example of each mask generator on the most lively of a few clips of the first movie that can be read; a PNG.
+
+    Raises
+    ------
+    UserError
+        If no clip of any movie can be read.
+    """
     rng = np.random.default_rng([config.training.seed, _PLACES])
-    shape = ClipShape.of(config.clip)
-    levelled = with_levels(movie)
-    clips = [read_clip(levelled, random_clip(levelled, shape, rng), shape) for _ in range(_PLACES)]
-    clip_CTZYX = max(clips, key=lambda clip: float(clip.std()))
+    clip_CTZYX = max(_readable_clips(movies, ClipShape.of(config.clip), rng), key=lambda clip: float(clip.std()))
     grid = grid_of(config.clip.frames, clip_CTZYX.shape[2], config.clip.size_px, config.clip.size_px, config.model.tubelet)
     masks = draw_masks(grid, config.masks.generators, 1, rng)
     names = [_NAMES[i] if len(masks) == len(_NAMES) else f"mask generator {i + 1}" for i in range(len(masks))]
@@ -127,6 +131,23 @@ def masks_on_a_clip(movie: Movie, config: Config) -> bytes:
         for name, mask in zip(names, masks, strict=True)
     ]
     return pictures.draw_masks(clip_CTZYX[0].max(axis=1), drawn)
+
+
+def _readable_clips(movies: Sequence[Movie], shape: ClipShape, rng: np.random.Generator) -> list[npt.NDArray[np.float32]]:
+    """Read some clips of the first movie that gives any; what is damaged was left out in training as well."""
+    damage = None
+    for movie in movies:
+        found = []
+        for _ in range(_PLACES):
+            try:
+                movie = with_levels(movie)
+                found.append(read_clip(movie, random_clip(movie, shape, rng), shape))
+            except UserError as error:
+                damage = error
+        if found:
+            return found
+    assert damage is not None, "there is at least one movie"
+    raise damage
 
 
 def _on_grid(tokens: npt.NDArray[np.int64], grid: Grid) -> npt.NDArray[np.bool_]:

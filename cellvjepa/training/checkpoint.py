@@ -18,7 +18,14 @@ from cellvjepa.writing import atomic_path
 
 _NAME = re.compile(r"step_(\d{8})\.safetensors")
 # These may change between the parts of a run: they alter neither clips, masks nor losses.
-_FREE = {"training.device", "training.data_workers", "training.log_every", "training.checkpoint_every", "training.checkpoints_kept"}
+_FREE = {
+    "training.device",
+    "training.data_workers",
+    "training.log_every",
+    "training.checkpoint_every",
+    "training.checkpoints_kept",
+    "training.data_patience_s",
+}
 _FREE_SECTIONS = ("embed.", "probe.")
 
 
