@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cellvjepa.model.weights import load_encoder
     from cellvjepa.movies.clip_shape import ClipShape, check_movie
     from cellvjepa.movies.clips import Clip, read_clip
+    from cellvjepa.movies.convert import convert
     from cellvjepa.movies.lazy_array import lazy_array
     from cellvjepa.movies.levels import measure_levels, with_levels
     from cellvjepa.movies.movie import Movie, PixelSize
@@ -53,6 +54,7 @@ _ROOM_OF = {
     "cells_in_labels": "cells.label_images",
     "check_movie": "movies.clip_shape",
     "checked_cells": "cells.table",
+    "convert": "movies.convert",
     "embed_windows": "embedding.embed",
     "encode_tokens": "embedding.embed",
     "grid_windows": "cells.windows",

@@ -71,11 +71,13 @@ class Terminal:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._handlers[number] = signal.signal(number, self._interrupt)
         logging.getLogger("cellvjepa").addHandler(self._notes)
-        self._bars.start()
+        if self._console.is_terminal:
+            self._bars.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:
+            self._bars.stop()
         logging.getLogger("cellvjepa").removeHandler(self._notes)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,11 @@ def _toy_movie(number: int) -> np.ndarray:
         fader = np.exp(-((y - 34) ** 2 + (x - 26) ** 2) / 20) * (1 - t / 30)
         frames.append(rng.poisson(100 + 800 * walker + 900 * fader))
     return np.stack(frames).astype(np.uint16)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests learn about movies out of the user's own memory of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CELLVJEPA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

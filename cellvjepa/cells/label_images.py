@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ import pandas as pd
 from cellvjepa.cells.table import Cells, checked_cells, match_movies, stem_of
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.readers import frame_folder, ome_zarr, open_movie, tiff
+from cellvjepa.movies.readers import ome_zarr, open_movie, series_folder, tiff
 from cellvjepa.movies.readers.names import natural_key
 from cellvjepa.progress import Progress, silent
 
-_ENDINGS = ("_track_labels", "_labels", "_label", "_cp_masks", "_masks", "_mask", "_segmentation", "_seg", "_tracks", "_tracked")
+ENDINGS = ("_track_labels", "_labels", "_label", "_cp_masks", "_masks", "_mask", "_segmentation", "_seg", "_tracks", "_tracked")
 
 
 def read_label_images(path: Path, movies: Sequence[Movie], *, progress: Progress = silent) -> Cells:
@@ -31,7 +32,7 @@ def read_label_images(path: Path, movies: Sequence[Movie], *, progress: Progress
         If an image cannot be read, is no label image, belongs to no movie, or is not as large as its movie.
     """
     tables = []
-    for image, movie in _pairs(path, movies):
+    for image, movie in label_pairs(path, movies):
         _check(image, movie)
         tables.append(_cells_of(image, movie, progress))
     table = pd.concat(tables, ignore_index=True)
@@ -55,8 +56,14 @@ def cells_in_labels(labels: Movie, movie: Movie, *, progress: Progress = silent)
     return checked_cells(table, [movie], Path(labels.uri))
 
 
-def _pairs(path: Path, movies: Sequence[Movie]) -> list[tuple[Movie, Movie]]:
-    """Return each label image with its movie: the one that it lies in, the one that it is named after, or the only one."""
+def label_pairs(path: Path, movies: Sequence[Movie]) -> list[tuple[Movie, Movie]]:
+    """Return each label image with its movie: the one that it lies in, the one that it is named after, or the only one.
+
+    Raises
+    ------
+    UserError
+        If an image cannot be read, or belongs to no movie.
+    """
     themselves = {movie.uri for movie in movies}
     places = sorted((place for place in _images_below(path) if str(place) not in themselves), key=lambda place: natural_key(str(place)))
     if not places:
@@ -83,8 +90,10 @@ def _images_below(path: Path) -> Iterator[Path]:
         images, _ = ome_zarr.images_in(path)
         labels = [image for image in images if image.is_labels]
         yield from (image.path for image in labels or images)
-    elif not path.is_dir() or frame_folder.recognises(path):
+    elif not path.is_dir():
         yield path
+    elif series := (*series_folder.sorted_folder(path).series, *series_folder.label_series(path)):
+        yield from dict.fromkeys(Path(one.uri) for one in series)
     else:
         for entry in path.iterdir():
             if (entry.is_dir() or tiff.recognises(entry)) and not entry.name.startswith("."):
@@ -92,8 +101,8 @@ def _images_below(path: Path) -> Iterator[Path]:
 
 
 def _movie_name(label_name: str) -> str:
-    stem = stem_of(label_name)
-    return next((stem.removesuffix(ending) for ending in _ENDINGS if stem.endswith(ending) and stem != ending), stem)
+    stem = re.sub(r"[-_ ]?t?\{[a-z]+\}", "", stem_of(label_name))  # of a series: pos4_mask{t}.tif
+    return next((stem.removesuffix(ending) for ending in ENDINGS if stem.endswith(ending) and stem != ending), stem)
 
 
 def _check(image: Movie, movie: Movie) -> None:

@@ -19,6 +19,7 @@ from cellvjepa.model.weights import EncoderCard
 from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.clips import known_levels
 from cellvjepa.movies.movie import Movie, PixelSize
+from cellvjepa.movies.readers.given import NOTHING, Given
 from cellvjepa.movies.reference import UNKNOWN, Reference
 
 
@@ -38,6 +39,8 @@ class Source:
         Paths of the archives, as the user gave them.
     reference
         The sampling that the encoder was trained at.
+    given
+        What the user said about the files of the archives.
     """
 
     checkpoint_sha256: str
@@ -45,12 +48,13 @@ class Source:
     config: str
     archives: tuple[str, ...]
     reference: Reference = UNKNOWN
+    given: Given = NOTHING
 
     @classmethod
-    def of(cls, card: EncoderCard, model: str | os.PathLike[str], archives: Iterable[str | os.PathLike[str]]) -> Source:
+    def of(cls, card: EncoderCard, model: str | os.PathLike[str], archives: Iterable[str | os.PathLike[str]], given: Given = NOTHING) -> Source:
         """Return what an encoder's card says, with the paths it and the movies were read from."""
         config = json.dumps(card.provenance.get("config", {}))
-        return cls(card.sha256, os.fspath(model), config, tuple(os.fspath(path) for path in archives), reference_of(card))
+        return cls(card.sha256, os.fspath(model), config, tuple(os.fspath(path) for path in archives), reference_of(card), given)
 
 
 def reference_of(card: EncoderCard) -> Reference:
@@ -119,6 +123,7 @@ class Provenance:
             "pool": self.pool,
             "precision": self.precision,
             "reference": json.dumps(asdict(self.source.reference)),
+            "given": json.dumps(asdict(self.source.given)),
             "levels": self.levels.set_axis([str(i) for i in range(len(self.levels))], axis="index"),
             "steps": {},
         }
@@ -136,7 +141,12 @@ class Provenance:
         channels = shape.pop("channels")
         return cls(
             source=Source(
-                str(uns["checkpoint_sha256"]), str(uns["model"]), str(uns["config"]), _texts(uns["archives"]), _reference(str(uns["reference"]))
+                str(uns["checkpoint_sha256"]),
+                str(uns["model"]),
+                str(uns["config"]),
+                _texts(uns["archives"]),
+                _reference(str(uns["reference"])),
+                Given(**json.loads(str(uns.get("given", "{}")))),
             ),
             clip_shape=ClipShape(**shape, channels=None if channels is None else tuple(channels)),
             channels=_texts(uns["channels"]),

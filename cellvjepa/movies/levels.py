@@ -11,6 +11,8 @@ import numpy.typing as npt
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
 
+VERSION = 1  # of the way they are measured; to be raised with any change of it: levels are remembered
+
 _SAMPLES = 20  # windows looked at, spread over time, depth and the image
 _WINDOW_PX = 1024  # their height and width
 _VALUES_PER_SAMPLE = 2**16

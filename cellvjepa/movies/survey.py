@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from cellvjepa.errors import UserError
+from cellvjepa.movies.block_size import Budget
+from cellvjepa.movies.clip_cost import ClipCost, Stored, random_cost, stream_cost
 from cellvjepa.movies.clip_shape import ClipShape, Sampling, check_movie
-from cellvjepa.movies.movie import AXES, Movie, Problem
+from cellvjepa.movies.movie import AXES, LazyPixels, Movie, Problem
 from cellvjepa.movies.readers import Archive
 
-COLUMNS = ("movie", "T", "C", "Z", "Y x X", "type", "pixel [um]", "interval [s]", "compression", "MB", "MB per clip", "problems")
+USUAL_BUDGET = Budget(block_bytes=2**27, clips_per_block=64)
 
-_WASTEFUL = 20.0  # random 16 x 224 x 224 clips from chunks of 16 x 256 x 256 decode 9 times what they use, from whole images of 2048 x 2048 84 times
+# Converting is worth a line when reading is slow and becomes so many times faster. 800 MB/s of pixels in clips are 500 clips of
+# 16 x 224 x 224 uint16 per second: a few cores feed a large GPU then. Small clips are many before they are as much.
+_SLOW_STREAM_MB_PER_S, _FASTER_STREAM = 800.0, 2.0
+_SLOW_RANDOM_MB_PER_S, _FASTER_RANDOM = 50.0, 4.0
+_FAST_CLIPS_PER_S = 1000.0
 
 
-def survey(archive: Archive, shape: ClipShape) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Costs:
+    """What clips of a movie cost, as it is stored and as ``cellvjepa convert`` would store it."""
+
+    random: ClipCost
+    stream: ClipCost
+    converted_random: ClipCost
+    converted_stream: ClipCost
+
+    @classmethod
+    def of(cls, stored: Stored, shape: ClipShape, budget: Budget) -> Costs:
+        """Predict them."""
+        converted = stored.converted()
+        return cls(
+            random_cost(stored, shape), stream_cost(stored, shape, budget), random_cost(converted, shape), stream_cost(converted, shape, budget)
+        )
+
+
+def survey(archive: Archive, shape: ClipShape, budget: Budget = USUAL_BUDGET) -> dict[str, Any]:
     """Describe every movie of an archive, as ``cellvjepa inspect --json`` prints it. No pixels are read.
 
     Parameters
@@ -28,45 +48,41 @@ def survey(archive: Archive, shape: ClipShape) -> dict[str, Any]:
         The archive.
     shape
         The clips that are to be cut from it.
+    budget
+        What a block of the stream may cost.
 
     Returns
     -------
     dict
-        ``movies``: per movie uri, shape, axes (file, assumed or given), dtype, channels, pixel_um [um], interval_s [s], chunks,
-        codec, bytes, problems, ``read_amplification`` (bytes decoded per byte used, for a random clip of one channel) and
-        ``mb_per_clip`` (decoded for such a clip [MB]); the last two are None where the movie yields no clip.
+        ``movies``: per movie name, uri, shape, axes (file, assumed or given), dtype, channels, pixel_um [um], interval_s [s], chunks,
+        codec, bytes (of all pixels, decoded), groups, problems; ``levels``: factor (z, y, x), shape and chunks of each resolution, the
+        movie's own first, and ``level_read``: the index of the one that clips are read from;
+        ``read_amplification`` (bytes decoded per byte used, for a random clip of one channel), ``mb_per_clip`` (decoded for such a
+        clip [MB]), and ``predicted``: for one core, ``random_clips_per_s`` and ``random_mb_per_s`` [MB/s of pixels in clips], the same
+        for the stream of ``pretrain``, and ``stream_amplification``. These and level_read are None where the movie yields no clip.
         ``skipped``: path, what and remedy of what is not used.
     """
-    return {"movies": [_describe(movie, shape) for movie in archive.movies], "skipped": [asdict(skipped) for skipped in archive.skipped]}
+    known: dict[object, Costs] = {}
+    return {
+        "movies": [_describe(movie, shape, budget, known) for movie in archive.movies],
+        "skipped": [asdict(skipped) for skipped in archive.skipped],
+    }
 
 
-def table_rows(archive: Archive, found: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Return what :func:`survey` found as rows of text, one per movie, below :data:`COLUMNS`.
-
-    Parameters
-    ----------
-    archive
-        The archive.
-    found
-        What :func:`survey` says about it.
-    """
-    return [_row(movie.name, one) for movie, one in zip(archive.movies, found["movies"], strict=True)]
-
-
-def _describe(movie: Movie, shape: ClipShape) -> dict[str, Any]:
+def _describe(movie: Movie, shape: ClipShape, budget: Budget, known: dict[object, Costs]) -> dict[str, Any]:
     problems = list(movie.problems)
-    amplification = mb_per_clip = None
+    costs = level_read = None
     try:
         found = check_movie(movie, shape)
     except UserError as error:
         problems.append(Problem(error.what, error.remedy))
     else:
+        costs = _costs(movie, found, shape, budget, known)
+        level_read = [id(pixels) for _, pixels in _levels(movie)].index(id(found.pixels))
         problems += _too_small(movie, found)
-        decoded_px, used_px = _decoded_and_used(movie, shape, found)
-        amplification = decoded_px / used_px
-        mb_per_clip = decoded_px * movie.pixels.dtype.itemsize / 1e6
-        problems += _wasteful(movie, amplification)
+        problems += _slow(movie, found, costs)
     return {
+        "name": movie.name,
         "uri": movie.uri,
         "shape": movie.shape,
         "axes": dict(movie.axes),
@@ -77,36 +93,43 @@ def _describe(movie: Movie, shape: ClipShape) -> dict[str, Any]:
         "chunks": dict(zip(AXES, movie.pixels.chunks, strict=True)),
         "codec": movie.codec,
         "bytes": movie.size_bytes,
-        "read_amplification": None if amplification is None else float(f"{amplification:.4g}"),
-        "mb_per_clip": None if mb_per_clip is None else float(f"{mb_per_clip:.4g}"),
+        "groups": dict(movie.groups),
+        "levels": [
+            {"factor": list(factor), "shape": dict(zip(AXES, pixels.shape, strict=True)), "chunks": dict(zip(AXES, pixels.chunks, strict=True))}
+            for factor, pixels in _levels(movie)
+        ],
+        "level_read": level_read,
+        "read_amplification": None if costs is None else _rounded(costs.random.amplification),
+        "mb_per_clip": None if costs is None else _rounded(costs.random.decoded_mb),
+        "predicted": None if costs is None else _predicted(costs),
         "problems": [asdict(problem) for problem in problems],
     }
 
 
-def _decoded_and_used(movie: Movie, shape: ClipShape, found: Sampling) -> tuple[float, int]:
-    """Return the pixels that a random clip of one channel makes a reader decode, on average, and those it uses."""
-    lengths, chunks = movie.shape, dict(zip(AXES, movie.pixels.chunks, strict=True))
-    depth, height, width = found.extent_px
-    decoded: float = chunks["C"]
-    used = 1
-    for axis, count, step in (("T", shape.frames, found.t_step), ("Z", depth, 1), ("Y", height, 1), ("X", width, 1)):
-        there = min(count, lengths[axis])
-        decoded *= _decoded(lengths[axis], chunks[axis], there, step)
-        used *= there
-    return decoded, used
+def _levels(movie: Movie) -> list[tuple[tuple[int, int, int], LazyPixels]]:
+    return [((1, 1, 1), movie.pixels), *((copy.factor, copy.pixels) for copy in movie.pyramid)]
 
 
-def _decoded(length: int, chunk: int, count: int, step: int) -> float:
-    """Return the extent of the chunks that ``count`` indices, ``step`` apart, fall into, on average over all places where they fit."""
-    first = np.arange(length - (count - 1) * step)
-    if step < chunk:  # every chunk between the first and the last index is touched
-        return float(np.mean(_end_of_chunk(first + (count - 1) * step, chunk, length) - first // chunk * chunk))
-    each = first[:, None] + step * np.arange(count)
-    return float(np.mean(np.sum(_end_of_chunk(each, chunk, length) - each // chunk * chunk, axis=1)))
+def _costs(movie: Movie, found: Sampling, shape: ClipShape, budget: Budget, known: dict[object, Costs]) -> Costs:
+    pixels = found.pixels
+    kind = (pixels.shape, pixels.chunks, pixels.dtype, movie.codec, found.t_step, found.extent_px, found.factor)
+    if kind not in known:  # thousands of movies of an archive are stored alike
+        known[kind] = Costs.of(Stored(found, movie.codec), shape, budget)
+    return known[kind]
 
 
-def _end_of_chunk(index: npt.NDArray[np.int64], chunk: int, length: int) -> npt.NDArray[np.int64]:
-    return np.minimum((index // chunk + 1) * chunk, length)
+def _predicted(costs: Costs) -> dict[str, float]:
+    return {
+        "random_clips_per_s": _rounded(costs.random.clips_per_s),
+        "random_mb_per_s": _rounded(costs.random.mb_per_s),
+        "stream_amplification": _rounded(costs.stream.amplification),
+        "stream_clips_per_s": _rounded(costs.stream.clips_per_s),
+        "stream_mb_per_s": _rounded(costs.stream.mb_per_s),
+    }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 def _too_small(movie: Movie, found: Sampling) -> list[Problem]:
@@ -118,33 +141,32 @@ def _too_small(movie: Movie, found: Sampling) -> list[Problem]:
     return [Problem(what, "choose a smaller clip.size_px or clip.pixel_um")]
 
 
-def _wasteful(movie: Movie, amplification: float) -> list[Problem]:
-    if amplification < _WASTEFUL:
+def _slow(movie: Movie, found: Sampling, costs: Costs) -> list[Problem]:
+    """Say where converting makes reading much faster."""
+    slow_stream = _slower(costs.stream, costs.converted_stream, _SLOW_STREAM_MB_PER_S, _FASTER_STREAM)
+    slow_random = _slower(costs.random, costs.converted_random, _SLOW_RANDOM_MB_PER_S, _FASTER_RANDOM)
+    if not (slow_stream or slow_random):
         return []
-    shown = " x ".join(str(n) for n in movie.pixels.chunks if n > 1)
-    what = f"reading is slow: a random clip decodes {amplification:.0f} times what it uses (pieces of {shown})"
-    return [Problem(what, "save the movie as OME-Zarr with chunks of about 16 frames x 256 x 256, or as uncompressed TIFF")]
+    pieces = pieces_of(found.pixels.chunks, found.pixels.shape)
+    if slow_stream:
+        now, then, how = costs.stream, costs.converted_stream, "about"
+    else:
+        now, then, how = costs.random, costs.converted_random, "fast enough for training, but at single places, as embed reads, about"
+    what = f"{'uncompressed' if movie.codec == 'none' else movie.codec} {pieces}: {how} {_about(now)} clips/s per core (predicted)"
+    return [Problem(what, f"'cellvjepa convert PATH DST.zarr' gives about {_about(then)}")]
 
 
-def _row(name: str, one: dict[str, Any]) -> tuple[str, ...]:
-    shape, pixel_um, interval_s, mb = one["shape"], one["pixel_um"], one["interval_s"], one["mb_per_clip"]
-    return (
-        name,
-        *(f"{shape[axis]}{'' if one['axes'][axis] == 'file' else ' (' + one['axes'][axis] + ')'}" for axis in "TCZ"),
-        f"{shape['Y']} x {shape['X']}",
-        one["dtype"],
-        "unknown" if pixel_um is None else _size(pixel_um),
-        "unknown" if interval_s is None and shape["T"] > 1 else "" if interval_s is None else f"{interval_s:g}",
-        one["codec"],
-        f"{one['bytes'] / 1e6:,.1f}",
-        "no clip" if mb is None else f"{mb:.2g} ({one['read_amplification']:.2g}x)",
-        "\n".join(f"{problem['what']}; {problem['remedy']}" for problem in one["problems"]),
-    )
+def _slower(now: ClipCost, converted: ClipCost, slow_mb_per_s: float, times: float) -> bool:
+    return now.mb_per_s < min(slow_mb_per_s, converted.mb_per_s / times) and now.clips_per_s < _FAST_CLIPS_PER_S
 
 
-def _size(pixel_um: dict[str, float | None]) -> str:
-    y, x, z = pixel_um["y"], pixel_um["x"], pixel_um["z"]
-    assert y is not None
-    assert x is not None
-    plane = f"{y:.3g}" if math.isclose(y, x, rel_tol=1e-3) else f"{y:.3g} x {x:.3g}"
-    return plane if z is None else f"{plane}, z {z:.3g}"
+def pieces_of(chunks: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """Return what chunks of a shape T C Z Y X are called: strips, whole images, or chunks of some lengths."""
+    t, c, z, y, x = chunks
+    if t == c == z == 1 and x >= shape[4] > 1:
+        return "whole images" if y >= shape[3] else f"strips of {y} row{'s' * (y > 1)}"
+    return f"chunks of {' x '.join(str(length) for length in chunks if length > 1) or '1'}"
+
+
+def _about(cost: ClipCost) -> str:
+    return f"{float(f'{cost.clips_per_s:.2g}'):,.0f}" if cost.clips_per_s >= 10 else f"{cost.clips_per_s:.2g}"

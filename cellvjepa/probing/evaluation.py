@@ -159,7 +159,7 @@ class _LabelledPixels:
         encoder, card = load_encoder(source.model)
         if card.sha256 != source.checkpoint_sha256:
             raise UserError("the encoder has changed since this store was made", "embed again into another store", source.model)
-        archive = open_archives(source.archives)
+        archive = open_archives(source.archives, source.given)
         wanted = set(embeddings.table["movie"].astype(str))
         movies = tuple(with_levels(movie) for movie in archive.movies if movie.name in wanted)
         clips = clips_of(embeddings, movies)

@@ -25,7 +25,8 @@ from cellvjepa.movies.clips import read_clip
 from cellvjepa.movies.levels import with_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import Archive, open_archive
-from cellvjepa.movies.survey import COLUMNS, survey, table_rows
+from cellvjepa.movies.survey import survey
+from cellvjepa.movies.survey_table import survey_table
 from cellvjepa.movies.usable import usable
 from cellvjepa.probing.evaluation import Evaluation, evaluate
 from cellvjepa.probing.labels import Labels
@@ -147,15 +148,19 @@ def _lead(found: Evaluation) -> str:
 
 
 def _data_section(archive: Archive, simulated: Archive, frame: Picture, shape: ClipShape) -> Section:
-    rows = table_rows(archive, survey(archive, shape))
-    shown = [i for i, name in enumerate(COLUMNS) if name not in ("problems", "MB", "compression")]
+    wide = 10_000  # a page breaks lines by itself
+    columns = [column for column in survey_table(survey(archive, shape)["movies"], wide).columns if column.title not in ("size", "stored\nas", "x")]
     return Section(
         "The movies",
         "In one frame a resting and a migrating cell look the same; only time tells them apart. The labels, drawn here as coloured outlines, are "
         "used much later, and only to test what the network has learnt by itself.",
         (
             Gallery((frame, *_other_frames(archive, simulated))),
-            Table(tuple(COLUMNS[i] for i in shown), tuple(tuple(row[i] for i in shown) for row in rows), "What 'cellvjepa inspect' says about them."),
+            Table(
+                tuple(" ".join(c.title.split()) for c in columns),
+                tuple(zip(*(c.texts for c in columns), strict=True)),
+                "What 'cellvjepa inspect' says about them.",
+            ),
         ),
     )
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from cellvjepa.model.vjepa import VJepa, build_vjepa
 from cellvjepa.model.weights import load_encoder, require_shape, save_encoder
 from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.finishing import finish
-from cellvjepa.movies.levels import with_levels
+from cellvjepa.movies.levelled import levelled
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.reference import Reference, position_scale, reference_sampling
 from cellvjepa.movies.stream import Batch, Stream
@@ -29,7 +27,6 @@ from cellvjepa.training.monitor import measure_health
 from cellvjepa.training.trainer import Trainer, batch_positions, train
 from cellvjepa.writing import writable_folder
 
-_LOG = logging.getLogger(__name__)
 _MONITOR_SEEDS = 10**9  # added to the seed: keeps the monitor's clips apart from those of training
 
 
@@ -73,7 +70,7 @@ def pretrain(
     _check_folder(run, config, resume)
     device = choose_device(config.training.device)
     writable_folder(run / "checkpoints")
-    movies = tuple(_with_levels(movies, config.training.data_workers, progress))
+    movies = levelled(movies, config.training.data_workers, progress=progress)
     shape = ClipShape.of(config.clip)
     reference = reference_sampling(movies, shape)
     scales = {movie.name: position_scale(movie, shape, reference) for movie in movies}
@@ -158,26 +155,6 @@ def _started_from(source: str | os.PathLike[str], config: Config, planes: int) -
     model.context_encoder.load_state_dict(encoder.state_dict())
     model.target_encoder.load_state_dict(encoder.state_dict())
     return model
-
-
-def _with_levels(movies: tuple[Movie, ...], workers: int, progress: Progress) -> list[Movie]:
-    """Measure grey levels where they are missing; movies of which nothing can be read are left out, and named."""
-    measured, damage = [], None
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for done, future in enumerate([pool.submit(with_levels, movie) for movie in movies]):
-            progress("measuring grey levels", done, len(movies))
-            try:
-                measured.append(future.result())
-            except UserError as error:
-                damage = error
-                _LOG.warning("left out: %s", error)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    if damage is not None and not measured:
-        raise damage
-    progress("measuring grey levels", len(movies), len(movies))
-    return measured
 
 
 def _provenance(config: Config, movies: tuple[Movie, ...], reference: Reference) -> dict[str, object]:

@@ -164,3 +164,33 @@ def test_movies_are_not_taken_for_their_own_labels(tmp_path: Path) -> None:
     for name in ("a.zarr", "b.tif"):
         with pytest.raises(UserError, match=f"{name}: there are no label images here. give a TIFF or OME-Zarr labels"):
             read_cells(tmp_path / name, open_archive(tmp_path / name))
+
+
+def write_masks(folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for t, frame in enumerate(LABELS):
+        tifffile.imwrite(folder / name.format(t), frame)
+
+
+@pytest.mark.parametrize(("folder", "name"), [("masks", "mask{:03d}.tif"), ("01_GT/SEG", "man_seg{:03d}.tif"), ("01_GT/TRA", "man_track{:03d}.tif")])
+def test_one_label_image_per_frame_is_one_movie_of_labels(folder: str, name: str, tmp_path: Path, archive: Archive) -> None:
+    write_masks(tmp_path / folder, name)
+    assert found(read_cells(tmp_path / folder, archive)) == EXPECTED
+
+
+def test_label_images_beside_the_frames_of_their_movie(tmp_path: Path) -> None:
+    write_masks(tmp_path / "pos4", "mask_t{}.tif")
+    write_masks(tmp_path / "pos4", "image_t{}.tif")
+    opened = open_archive(tmp_path, remember=False)
+    assert [movie.name for movie in opened.movies] == ["pos4"]
+    assert [Path(one.path).name for one in opened.skipped] == ["mask_t0.tif", "mask_t1.tif"]
+    assert found(read_cells(tmp_path / "pos4", opened)) == EXPECTED
+
+
+def test_label_images_of_several_movies_in_one_folder(tmp_path: Path, make_movie: MakeMovie) -> None:
+    movies = tuple(make_movie(f"pos{p}", t=2, y=4, x=6) for p in (1, 2))
+    for p in (1, 2):
+        write_masks(tmp_path / "labels", f"pos{p}_mask_t{{}}.tif")
+    cells = read_cells(tmp_path / "labels", Archive("/archive", movies, ()))
+    assert sorted(cells.table["movie"].unique()) == ["pos1", "pos2"]
+    assert found(cells) == [*EXPECTED, *EXPECTED]

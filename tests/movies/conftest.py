@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def write_frames(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def write_zarr(tmp_path: Path) -> Callable[..., Path]:
-    """Write an OME-Zarr image; ``scale`` and ``units`` as long as ``axes``, ``within`` is the group inside the store."""
+    """Write an OME-Zarr image; ``scale`` and ``units`` as long as ``axes``, ``within`` is the group in the store, ``coarser`` its other levels."""
     kinds = {"t": "time", "c": "channel"}
 
     def write(
@@ -58,16 +58,21 @@ def write_zarr(tmp_path: Path) -> Callable[..., Path]:
         chunks: tuple[int, ...] | None = None,
         shards: tuple[int, ...] | None = None,
         ome: dict[str, Any] | None = None,
+        coarser: Sequence[Array] = (),
     ) -> Path:
         zarr_format = 2 if version == "0.4" else 3
         root = zarr.open_group(str(tmp_path / store), mode="a", zarr_format=zarr_format)
         group = root.require_group(within) if within else root
         names = {"dimension_names": list(axes)} if zarr_format == 3 else {}
-        array = group.create_array("0", shape=pixels.shape, dtype=pixels.dtype, chunks=chunks or pixels.shape, shards=shards, **names)
-        array[...] = pixels
-        transformations = [{"type": "scale", "scale": scale or [1.0] * len(axes)}]
+        datasets = []
+        for path, level in enumerate([pixels, *coarser]):
+            small = tuple(map(min, chunks or level.shape, level.shape))
+            array = group.create_array(str(path), shape=level.shape, dtype=level.dtype, chunks=small, shards=shards if path == 0 else None, **names)
+            array[...] = level
+            factors = [f * many / few if path else f for f, many, few in zip(scale or [1.0] * len(axes), pixels.shape, level.shape, strict=False)]
+            datasets.append({"path": str(path), "coordinateTransformations": [{"type": "scale", "scale": factors}]})
         described = [{"name": a, "type": kinds.get(a, "space")} | ({"unit": units[a]} if units and a in units else {}) for a in axes]
-        multiscale = {"version": version, "axes": described, "datasets": [{"path": "0", "coordinateTransformations": transformations}]}
+        multiscale = {"version": version, "axes": described, "datasets": datasets}
         if version == "0.4":
             group.attrs.update({"multiscales": [multiscale], **(ome or {})})
         else:

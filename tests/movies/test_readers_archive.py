@@ -24,7 +24,7 @@ WriteZarr = Callable[..., Path]
 #     day2/frames/t0.tif ... t11.tif                          a folder of frames
 #     day2/plate.zarr/B/3/0                                   a field of a plate
 #     day2/broken/empty.tif, pointer.tif, cut.tif, rgb.tif    what cannot be used
-#     day2/broken/microscope.nd2, notes.txt
+#     day2/broken/microscope.oib, notes.txt
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def archive(tmp_path: Path, told: Told, write_frames: WriteFrames, write_zarr: W
     (broken / "empty.tif").write_bytes(b"")
     (broken / "pointer.tif").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
     (broken / "cut.tif").write_bytes((day1 / "pos2.tif").read_bytes()[:1500])
-    (broken / "microscope.nd2").write_bytes(b"x" * 100)
+    (broken / "microscope.oib").write_bytes(b"x" * 100)
     (broken / "notes.txt").write_text("nothing to see")
     return tmp_path / root
 
@@ -55,7 +55,7 @@ def test_what_is_not_used_is_named_with_reason_and_remedy(archive: Path) -> None
     skipped = {os.path.relpath(one.path, archive): one for one in open_archive(archive).skipped}
     assert {path: one.what.split(":")[0] for path, one in skipped.items()} == {
         "day1/pos2_labels.tif": "looks like a label image",
-        "day2/broken": "1 file ending in .nd2",
+        "day2/broken": "1 file ending in .oib",
         "day2/broken/cut.tif": "the file is truncated",
         "day2/broken/empty.tif": "the file is empty (0 bytes)",
         "day2/broken/pointer.tif": "this is only a pointer of Git LFS, not the image",

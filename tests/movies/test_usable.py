@@ -40,5 +40,5 @@ def test_two_archives_keep_their_movies_apart(tmp_path: Path) -> None:
     write(tmp_path / "day2" / "pos2.tif", 9)
     both = open_archives([tmp_path / "day1", tmp_path / "day2"])
     assert [movie.name for movie in both.movies] == ["day1/pos1.tif", "day2/pos1.tif", "pos2.tif"]
-    with pytest.raises(UserError, match=r"the movie 'day1/pos1\.tif' is there twice"):
+    with pytest.raises(UserError, match=r"day1: this path is given twice\. give it once\."):
         open_archives([tmp_path / "day1", tmp_path / "day1"])

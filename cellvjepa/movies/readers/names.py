@@ -6,6 +6,7 @@ import itertools
 import re
 
 _LABEL_WORD = re.compile(r"labels?(image|mask)?s?|masks?|segs?|segm|segment(ation|ations|ed)")
+_MAY_BE_LABELS = re.compile(r"label|mask|seg|_(?:GT|ST|RES|ERR_SEG)(?:/|$)", re.IGNORECASE)
 _CELL_TRACKING_CHALLENGE = re.compile(r"[0-9]+_(GT|ST|RES|ERR_SEG)")
 
 
@@ -17,6 +18,8 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def looks_like_labels(relative_path: str) -> bool:
     """Whether a part of a path, relative to its archive, is named as people name label images: ``track_labels.tif``, ``01_GT/SEG``."""
+    if not _MAY_BE_LABELS.search(relative_path):  # most are none: an archive has a million names
+        return False
     return any(_CELL_TRACKING_CHALLENGE.fullmatch(part) or _has_label_word(part) for part in relative_path.split("/"))
 
 

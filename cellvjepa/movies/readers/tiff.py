@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import tifffile
+import numpy.typing as npt
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.movie import Movie, Problem
+from cellvjepa.movies.movie import LazyPixels, Movie, Problem, Resolution
 from cellvjepa.movies.readers.axes import arrange
 from cellvjepa.movies.readers.channels import distinct_names
 from cellvjepa.movies.readers.given import NOTHING, Given
+from cellvjepa.movies.readers.remedies import COPY_AGAIN
 from cellvjepa.movies.readers.scale import believed
-from cellvjepa.movies.readers.tiff_metadata import Claims, claims_of, companions_of
-from cellvjepa.movies.readers.tiff_pages import COPY_AGAIN
-from cellvjepa.movies.readers.tiff_planes import TiffPixels, TiffPlanes, planes_of
+from cellvjepa.movies.readers.several import parted
+from cellvjepa.movies.readers.tiff_claims import Claims, claims_of_imagej, claims_of_incucyte, claims_of_nikon
+from cellvjepa.movies.readers.tiff_ifd import Page, TagFile
+from cellvjepa.movies.readers.tiff_layout import layout_of
+from cellvjepa.movies.readers.tiff_ome import is_ome
+from cellvjepa.movies.readers.tiff_planes import TiffPixels, TiffPlanes
+from cellvjepa.movies.readers.tiff_private import is_private, read_private
+from cellvjepa.movies.readers.tiff_pyramid import Coarser, coarser_copies
+from cellvjepa.movies.readers.tiff_sets import DESCRIPTION, chosen_movie, movies_of, read_ome
+from cellvjepa.movies.readers.tiff_start import refuse_what_is_no_tiff
+from cellvjepa.movies.readers.tiff_stk import is_stk, layout_of_stk
+from cellvjepa.movies.readers.tiff_tables import planes_of
 
 SUFFIXES = (".tif", ".tiff", ".stk", ".lsm", ".btf", ".tf8")
 
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_LARGEST_THUMBNAIL = 1 / 4  # of the area of the image
+_SOFTWARE = 305
 
 # What tifffile finds odd we check ourselves and say in our words; without a handler it would write to the terminal.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -65,27 +76,46 @@ class TiffContents:
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is to be read as one TIFF."""
-    return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
+    """Whether this is to be read as one TIFF, or as an image in one (``movie.ome.tif#2``)."""
+    file, _ = parted(path)
+    return file.name.lower().endswith(SUFFIXES) and not file.is_dir()
+
+
+def holds_several(path: Path) -> bool:
+    """Whether this may hold several movies, or be a later part of one, as its name says."""
+    return ".ome." in path.name.lower() and recognises(path)
 
 
 def open_tiff(path: Path, name: str, given: Given = NOTHING) -> Movie:
-    """Open one TIFF as a movie.
+    """Open one TIFF, or a set of them, as a movie.
+
+    Parameters
+    ----------
+    path
+        The file; any file of an OME-TIFF set; or the file, ``#`` and the number of one of its images.
+    name
+        What tables call the movie.
+    given
+        What the user says about the file.
 
     Raises
     ------
     UserError
         If it is empty, truncated, a pointer to a file that is elsewhere, in colour, or not to be understood.
     """
-    uri = str(path)
-    contents = read_contents(path)
     if given.axes is not None and not given.axes.endswith("YX"):
-        raise UserError(f"the axes given ({given.axes}) do not end with Y and X, as the planes of a TIFF do", "give --axes TZYX, for instance", uri)
-    lengths = (*contents.lengths, *contents.planes.plane_px)
-    arrangement = arrange((*contents.names, "Y", "X"), lengths, uri, given=given.axes, slices_may_be_time=contents.calls_any_stack_slices)
-    table = arrangement.to_tczyx(np.arange(contents.number, dtype=np.int64).reshape(*contents.lengths, 1, 1))[..., 0, 0]
-    pixels = TiffPixels(uri, partial(reopen_pixels, uri, given), (contents.planes,), np.stack([np.zeros_like(table), table], axis=-1))
-    claims = contents.claims
+        raise UserError(f"the axes given ({given.axes}) do not end with Y and X, as the planes of a TIFF do", "give --axes TZYX, for instance", path)
+    parts = _parts_of(path)
+    uri = parts.uri
+    lengths = (*parts.table.shape[:-1], *parts.files[0].plane_px)
+    arrangement = arrange((*parts.names, "Y", "X"), lengths, uri, given=given.axes, slices_may_be_time=parts.calls_any_stack_slices)
+    table = np.stack([arrangement.to_tczyx(parts.table[..., i, None, None])[..., 0, 0] for i in range(2)], axis=-1)
+    pixels = TiffPixels(uri, partial(reopen_pixels, uri, given, 0), parts.files, table)
+    pyramid = tuple(
+        Resolution(TiffPixels(uri, partial(reopen_pixels, uri, given, level), files, table), (1, *factor))
+        for level, (files, factor) in enumerate(parts.coarser, 1)
+    )
+    claims = parts.claims
     frames, channels, planes, *_ = pixels.shape
     scale = believed(claims.z_um, claims.y_um, claims.x_um, claims.interval_s, frames=frames, planes=planes)
     return Movie(
@@ -96,106 +126,131 @@ def open_tiff(path: Path, name: str, given: Given = NOTHING) -> Movie:
         pixel_um=scale.pixel_um,
         interval_s=scale.interval_s,
         axes=arrangement.origins,
-        codec=contents.codec,
+        codec=parts.codec,
         size_bytes=math.prod(pixels.shape) * pixels.dtype.itemsize,
-        problems=(*contents.problems, *arrangement.problems, *scale.problems),
+        problems=(*parts.problems, *arrangement.problems, *scale.problems),
+        pyramid=pyramid,
     )
 
 
-def reopen_pixels(uri: str, given: Given) -> TiffPixels:
-    """Open the pixels of one TIFF again."""
-    pixels = open_tiff(Path(uri), uri, given).pixels
-    assert isinstance(pixels, TiffPixels)
-    return pixels
+def reopen_pixels(uri: str, given: Given, level: int) -> LazyPixels:
+    """Open the pixels of one TIFF again: level 0, or a coarser copy."""
+    movie = open_tiff(Path(uri), uri, given)
+    return movie.pixels if level == 0 else movie.pyramid[level - 1].pixels
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What a movie is made of: as :class:`TiffContents`, of one or more files."""
+
+    uri: str
+    files: tuple[TiffPlanes, ...]
+    table: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+    calls_any_stack_slices: bool
+    claims: Claims
+    codec: str
+    coarser: tuple[tuple[tuple[TiffPlanes, ...], tuple[int, int]], ...]
+    problems: tuple[Problem, ...]
+
+
+def _parts_of(path: Path) -> _Parts:
+    file, which = parted(path)
+    with _in_our_words(file):
+        refuse_what_is_no_tiff(file)
+        with TagFile(str(file)) as opened:
+            first = opened.first_page()
+            descriptions = opened.texts(first, DESCRIPTION)
+            xml = next(filter(is_ome, descriptions), None)
+            if xml is None:
+                if which is not None:
+                    raise UserError("there is only one movie in this file", "give the file without a number", path)
+                contents, coarser = _read_file(opened, first, descriptions)
+        if xml is not None:
+            movie = chosen_movie(movies_of(xml, file), file, which)
+            found = read_ome(movie)
+            uri = str(movie.files[0]) if which is None else str(path)
+            return _Parts(uri, found.files, found.table, ("T", "C", "Z"), False, movie.image.claims, found.codec, found.coarser, found.problems)
+    table = np.arange(contents.number, dtype=np.int64).reshape(contents.lengths)
+    return _Parts(
+        str(path),
+        (contents.planes,),
+        np.stack([np.zeros_like(table), table], axis=-1),
+        contents.names,
+        contents.calls_any_stack_slices,
+        contents.claims,
+        contents.codec,
+        tuple(((copy.planes,), copy.factor) for copy in coarser),
+        contents.problems,
+    )
 
 
 def read_contents(path: Path) -> TiffContents:
-    """Read what a TIFF holds, without its pixels.
+    """Read what a single TIFF holds, without its pixels.
 
     Raises
     ------
     UserError
-        As :func:`open_tiff`.
+        As :func:`open_tiff`; also if it is a part of a set.
     """
-    where = str(path)
-    _refuse_what_is_no_tiff(path)
+    with _in_our_words(path):
+        refuse_what_is_no_tiff(path)
+        with TagFile(str(path)) as file:
+            first = file.first_page()
+            descriptions = file.texts(first, DESCRIPTION)
+            xml = next(filter(is_ome, descriptions), None)
+            if xml is None:
+                return _read_file(file, first, descriptions)[0]
+        movie = chosen_movie(movies_of(xml, path), path, None)
+        if len(movie.files) > 1:
+            raise UserError(f"the file belongs to a set of {len(movie.files)} ({movie.files[0].name}, ...)", "open the first file of the set", path)
+        found = read_ome(movie)
+    order = found.table[..., 1].ravel()
+    planes = replace(found.files[0], offsets=found.files[0].offsets[order], counts=found.files[0].counts[order])
+    return TiffContents(planes, ("T", "C", "Z"), found.table.shape[:3], False, movie.image.claims, found.codec, found.problems)
+
+
+@contextmanager
+def _in_our_words(path: Path) -> Iterator[None]:
     try:
-        # Files of a set are not opened: their names come from the file, and may lead anywhere.
-        with tifffile.TiffFile(path, _multifile=False) as file:
-            companions = companions_of(file)
-            if companions:
-                raise UserError(
-                    f"the file belongs to a set of {len(companions) + 1} ({companions[0]}, ...)",
-                    "export the movie as one file, or as OME-Zarr",
-                    where,
-                )
-            series, index, problems = _main_series(file, where)
-            planes = planes_of(series, where)
-            names, lengths = _leading_axes(series, where)
-            return TiffContents(planes, names, lengths, series.kind == "imagej", claims_of(file, index), _codec(series.keyframe), problems)
+        yield
     except UserError:
         raise
     except PermissionError as error:
-        raise UserError("reading is not permitted", "ask for the right to read it", where) from error
-    except Exception as error:  # tifffile raises whatever it meets in damaged files
-        raise UserError(f"this cannot be read as a TIFF ({str(error) or type(error).__name__})", COPY_AGAIN, where) from error
-
-
-def _refuse_what_is_no_tiff(path: Path) -> None:
-    if path.is_symlink() and not path.exists():
-        raise UserError("this is a link to a file that is not here", "fetch it first (for git-annex: git annex get)", path)
-    try:
-        with path.open("rb") as file:
-            start = file.read(200)
+        raise UserError("reading is not permitted", "ask for the right to read it", path) from error
     except OSError as error:
-        raise UserError(f"the file cannot be opened ({error.strerror})", "check its permissions and the disk it is on", path) from error
-    if not start:
-        raise UserError("the file is empty (0 bytes)", COPY_AGAIN, path)
-    if start.startswith(b"version https://git-lfs"):
-        raise UserError("this is only a pointer of Git LFS, not the image", "fetch the image with: git lfs pull", path)
-    if b"annex/objects/" in start and b"\0" not in start:
-        raise UserError("this is only a pointer of git-annex, not the image", "fetch the image with: git annex get", path)
-    if not start.startswith(_MAGIC):
-        raise UserError(f"this is not a TIFF: it begins with {start[:8]!r}", "check what the file really is", path)
+        raise UserError(f"the file cannot be read ({error.strerror or error})", "check the disk or share it is on", path) from error
+    except Exception as error:  # tifffile and damaged numbers raise whatever they meet
+        raise UserError(f"this cannot be read as a TIFF ({str(error) or type(error).__name__})", COPY_AGAIN, path) from error
 
 
-def _main_series(file: tifffile.TiffFile, where: str) -> tuple[tifffile.TiffPageSeries, int, tuple[Problem, ...]]:
-    """Return the image a file was written for, its index, and what was left out."""
-    series = [s for s in file.series if math.prod(s.shape)]
-    if not series:
-        raise UserError("the file holds no image", COPY_AGAIN, where)
-    index = max(range(len(series)), key=lambda i: (math.prod(series[i].shape), -i))
-    main = series[index]
-    area = main.keyframe.imagewidth * main.keyframe.imagelength
-    others = [s for s in series if s is not main and s.keyframe.imagewidth * s.keyframe.imagelength > area * _LARGEST_THUMBNAIL]
-    if not others:
-        return main, index, ()
-    if main.kind == "ome":
-        left_out = Problem(f"the file holds {len(others) + 1} images; only the largest is read", "export each position to a file of its own")
-        return main, index, (left_out,)
-    odd = others[0].keyframe
-    raise UserError(
-        f"its pages differ: page {odd.index} is {odd.imagelength} x {odd.imagewidth} {odd.dtype}, "
-        f"the others are {main.keyframe.imagelength} x {main.keyframe.imagewidth} {main.keyframe.dtype}",
-        "save pages of one kind only",
-        where,
+def _read_file(file: TagFile, first: Page, descriptions: list[str]) -> tuple[TiffContents, tuple[Coarser, ...]]:
+    """Read a file that is no OME-TIFF."""
+    description = next(iter(descriptions), "")
+    coarser: tuple[Coarser, ...] = ()
+    if is_stk(first):
+        layout, claims = layout_of_stk(file, first)
+        planes, problems = planes_of(file, layout)
+    elif is_private(first, description):
+        layout, planes, claims = read_private(file, first)
+        problems = ()
+    else:
+        layout = layout_of(file, first, description)
+        planes, problems = planes_of(file, layout)
+        claims = _claims(file, first, description)
+        if len(layout.pages) == layout.number:
+            coarser = coarser_copies(file, layout.kind, layout.pages)
+    found = TiffContents(
+        planes, layout.names, layout.lengths, layout.calls_any_stack_slices, claims, layout.kind.codec, (*layout.problems, *problems)
     )
+    return found, coarser
 
 
-def _leading_axes(series: tifffile.TiffPageSeries, where: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    # By default tifffile drops axes of length 1, and with them what they were called.
-    names, lengths = series.get_axes(False), tuple(int(n) for n in series.get_shape(False))
-    if names.endswith("S"):
-        assert lengths[-1] == 1, "planes_of lets grey images pass only"
-        names, lengths = names[:-1], lengths[:-1]
-    if not names.endswith("YX"):
-        raise UserError(f"its axes {names} do not end with Y and X", "save it with one plane per page", where)
-    return tuple(names[:-2]), lengths[:-2]
-
-
-def _codec(page: tifffile.TiffPage) -> str:
-    try:
-        name = tifffile.COMPRESSION(page.compression).name.lower()
-    except ValueError:
-        return str(page.compression)
-    return {"adobe_deflate": "deflate"}.get(name, name)
+def _claims(file: TagFile, first: Page, description: str) -> Claims:
+    if description.startswith("ImageJ="):
+        return claims_of_imagej(file, first, description)
+    software = next(iter(file.texts(first, _SOFTWARE)), "")
+    if software.lower().startswith("incucyte"):
+        return claims_of_incucyte(file, file.pages(first))
+    # The resolution of a plain TIFF is a printer's, usually 72 dpi.
+    return claims_of_nikon(file, first)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Key, LazyPixels, Shape5, region_of, reopened
-from cellvjepa.movies.readers.tiff_pages import COPY_AGAIN, check_alike, check_complete
-
-LARGEST_SEGMENT_BYTES = 2**30  # a strip or tile that claims to be larger is not believed
+from cellvjepa.movies.readers.mapped_file import MappedFile
+from cellvjepa.movies.readers.remedies import COPY_AGAIN
+from cellvjepa.movies.readers.tiff_codec import SegmentCodec
 
 _DAMAGE = (OSError, ValueError, TypeError, RuntimeError, MemoryError)  # what reading and decoders raise at damaged bytes
+_READ_AT_ONCE = 2**22  # bytes of neighbouring pieces that are read together
+_WORTH_READING = 2**14  # bytes between pieces that are read along rather than skipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +38,10 @@ class TiffPlanes:
     offsets, counts
         ``(planes, segments)`` int64: where each strip or tile starts [byte] and how long it is [bytes]; one segment, the whole
         plane, where it lies bare.
-    decode
-        Turns the bytes of a strip or tile into pixels (:attr:`tifffile.TiffPage.decode`); None where planes lie bare.
-    tables
-        The tables that JPEG strips share.
+    codec
+        Decodes strips or tiles; None where planes lie bare.
+    samples, sample
+        Values per pixel that lie side by side, and which of them is read.
     """
 
     path: str
@@ -51,8 +50,9 @@ class TiffPlanes:
     segment_px: tuple[int, int]
     offsets: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
-    decode: Callable[..., Any] | None
-    tables: bytes | None
+    codec: SegmentCodec | None
+    samples: int = 1
+    sample: int = 0
 
     def read(self, planes: Iterable[int], rows: slice, columns: slice, into: Iterable[npt.NDArray[Any]]) -> None:
         """Read the same part of several planes.
@@ -69,39 +69,75 @@ class TiffPlanes:
         Raises
         ------
         UserError
-            If the file cannot be read or decoded (any more).
+            If the file cannot be read or decoded (any more); what the system said is its cause.
         """
         plane = -1
+        if rows.stop <= rows.start or columns.stop <= columns.start:
+            return
         try:
-            if self.decode is None:
-                bare = np.memmap(self.path, np.uint8, "r")
+            if self.codec is None:
+                mapped = MappedFile(self.path)
                 for plane, out in zip(planes, into, strict=True):
-                    out[...] = np.ndarray(self.plane_px, self.stored, bare, int(self.offsets[plane, 0]))[rows, columns]
+                    out[...] = self._bare(mapped, plane, rows, columns)
             else:
-                with Path(self.path).open("rb", buffering=0) as file:
+                pieces = len(_touched(rows, self.segment_px[0])) * len(_touched(columns, self.segment_px[1]))
+                decoded = np.empty(pieces * self.codec.segment_bytes, np.uint8)
+                with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123 - opened for every read
                     for plane, out in zip(planes, into, strict=True):
-                        self._decode_plane(file, plane, rows, columns, out)
+                        self._decode_plane(file, plane, rows, columns, out, decoded)
         except _DAMAGE as error:
             at = "" if plane < 0 else f" in plane {plane}"
-            raise UserError(f"the pixels cannot be read{at} ({str(error) or type(error).__name__})", COPY_AGAIN, self.path) from error
+            remedy = "check the disk or share it is on" if isinstance(error, OSError) else COPY_AGAIN
+            raise UserError(f"the pixels cannot be read{at} ({str(error) or type(error).__name__})", remedy, self.path) from error
 
-    def _decode_plane(self, file: BinaryIO, plane: int, rows: slice, columns: slice, out: npt.NDArray[Any]) -> None:
-        assert self.decode is not None
+    def _bare(self, mapped: MappedFile, plane: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        pixel = self.stored.itemsize * self.samples
+        row = self.plane_px[1] * pixel
+        start = int(self.offsets[plane, 0]) + rows.start * row + columns.start * pixel
+        shape = len(range(rows.start, rows.stop)), columns.stop - columns.start
+        found = mapped.scattered(start, row, shape[1] * pixel, shape[0])
+        return np.ndarray(shape, self.stored, found, self.sample * self.stored.itemsize, (row, pixel))[:: rows.step, :: columns.step]
+
+    def _decode_plane(self, file: BinaryIO, plane: int, rows: slice, columns: slice, out: npt.NDArray[Any], decoded: npt.NDArray[np.uint8]) -> None:
+        """Decode the strips or tiles of a plane that a part touches, all into one buffer, and copy the part out of it."""
+        assert self.codec is not None
         high, wide = self.segment_px
         across = math.ceil(self.plane_px[1] / wide)
-        part = np.empty((max(0, rows.stop - rows.start), max(0, columns.stop - columns.start)), self.stored.newbyteorder("="))
-        for down, right in itertools.product(_touched(rows, high), _touched(columns, wide)):
-            index = down * across + right
-            file.seek(int(self.offsets[plane, index]))
-            data = file.read(int(self.counts[plane, index]))
-            segment, (_, _, y, x, _), _ = self.decode(data, index, jpegtables=self.tables)
-            pixels = segment[0, :, :, 0]
-            top, bottom = max(rows.start, y), min(rows.stop, y + pixels.shape[0])
-            left, right_end = max(columns.start, x), min(columns.stop, x + pixels.shape[1])
-            part[top - rows.start : bottom - rows.start, left - columns.start : right_end - columns.start] = pixels[
-                top - y : bottom - y, left - x : right_end - x
-            ]
-        out[...] = part[:: rows.step, :: columns.step]
+        down, right = _touched(rows, high), _touched(columns, wide)
+        indices = [i * across + j for i in down for j in right]
+        length = self.codec.segment_bytes
+        for place, (index, data) in enumerate(_pieces(file, indices, self.offsets[plane], self.counts[plane])):
+            there = min(high, self.plane_px[0] - index // across * high)
+            self.codec.decode(data, there, index, decoded[place * length : (place + 1) * length])
+        pixels = self.codec.finish(decoded)[..., self.sample].reshape(len(down), len(right), high, wide)
+        y, x = rows.start - down.start * high, columns.start - right.start * wide
+        lower, end = y + rows.stop - rows.start, x + columns.stop - columns.start
+        if len(right) == 1:
+            out[...] = pixels.reshape(-1, wide)[y : lower : rows.step, x : end : columns.step]
+        else:
+            out[...] = pixels.transpose(0, 2, 1, 3).reshape(len(down) * high, -1)[y : lower : rows.step, x : end : columns.step]
+
+
+def _touched(part: slice, length: int) -> range:
+    return range(part.start // length, math.ceil(part.stop / length))
+
+
+def _pieces(
+    file: BinaryIO, indices: Sequence[int], all_offsets: npt.NDArray[np.int64], all_counts: npt.NDArray[np.int64]
+) -> Iterator[tuple[int, memoryview]]:
+    """Read pieces of a file, neighbours in one go."""
+    offsets, counts = all_offsets[indices].tolist(), all_counts[indices].tolist()
+    first = 0
+    while first < len(indices):
+        start, end, last = offsets[first], offsets[first] + counts[first], first + 1
+        while last < len(indices) and 0 <= offsets[last] - end <= _WORTH_READING and offsets[last] + counts[last] - start <= _READ_AT_ONCE:
+            end = offsets[last] + counts[last]
+            last += 1
+        file.seek(start)
+        data = memoryview(file.read(end - start))
+        for i in range(first, last):
+            yield indices[i], data[offsets[i] - start : offsets[i] - start + counts[i]]
+        first = last
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +175,7 @@ class TiffPixels:
     @property
     def chunks(self) -> Shape5:
         """Return the size of a strip or tile; 1 everywhere where nothing has to be decoded."""
-        return (1, 1, 1, *self.files[0].segment_px) if self.files[0].decode else (1, 1, 1, 1, 1)
+        return (1, 1, 1, 1, 1) if self.files[0].codec is None else (1, 1, 1, *self.files[0].segment_px)
 
     def __getitem__(self, key: Key, /) -> npt.NDArray[Any]:
         """Return a part, as numpy indexing does it.
@@ -163,83 +199,3 @@ class TiffPixels:
     def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
         """Pickle by re-opening."""
         return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
-
-
-def _touched(part: slice, length: int) -> range:
-    return range(part.start // length, math.ceil(part.stop / length)) if part.stop > part.start else range(0)
-
-
-def planes_of(series: tifffile.TiffPageSeries, path: str) -> TiffPlanes:
-    """Find the planes of a series of pages, believing nothing that the file's own size contradicts.
-
-    Raises
-    ------
-    UserError
-        If the pages are no grey images, the file is shorter than they claim, or their compression is not known.
-    """
-    page = series.keyframe
-    _check_grey(page, path)
-    plane_px = (int(page.imagelength), int(page.imagewidth))
-    assert page.dtype is not None, "_check_grey lets no other page pass"
-    stored = page.dtype.newbyteorder(page.parent.byteorder)
-    size = page.parent.filehandle.size
-    number = math.prod(series.get_shape(False)) // math.prod(plane_px)
-    bytes_per_plane = math.prod(plane_px) * stored.itemsize
-    check_complete(page.parent, series, path)
-    first = series.dataoffset
-    if first is not None:
-        offsets = first + bytes_per_plane * np.arange(number, dtype=np.int64)[:, None]
-        return _bare(path, plane_px, stored, offsets, size)
-    pages = [p for p in series if p is not None]
-    check_alike(page.parent, pages, number, path)
-    offsets, counts = _table([p.dataoffsets for p in pages], path), _table([p.databytecounts for p in pages], path)
-    side_by_side = bool(np.all(offsets[:, :-1] + counts[:, :-1] == offsets[:, 1:]))
-    if page.is_final and side_by_side:
-        return _bare(path, plane_px, stored, offsets[:, :1], size)
-    high, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, plane_px[0]), plane_px[1])
-    segments = math.ceil(plane_px[0] / high) * math.ceil(plane_px[1] / wide) if high > 0 < wide else 0
-    if offsets.shape != (number, segments) or counts.shape != (number, segments):
-        raise UserError(f"the file is damaged: it has {offsets.shape[1]} pieces per page instead of {segments}", COPY_AGAIN, path)
-    if high * wide * stored.itemsize > LARGEST_SEGMENT_BYTES:
-        raise UserError(f"a piece of a page claims {high} x {wide} pixels", "save it in strips or tiles, or uncompressed", path)
-    _check_end(int((offsets + counts).max()), size, path)
-    if (counts <= 0).any() or (offsets <= 0).any():
-        raise UserError("some pages were never written", "record or export the movie again", path)
-    return TiffPlanes(path, plane_px, stored, (high, wide), offsets, counts, _decoder(page, path), page.jpegtables)
-
-
-def _bare(path: str, plane_px: tuple[int, int], stored: np.dtype[Any], offsets: npt.NDArray[np.int64], size: int) -> TiffPlanes:
-    counts = np.full_like(offsets, math.prod(plane_px) * stored.itemsize)
-    _check_end(int(offsets.max()) + int(counts[0, 0]), size, path)
-    return TiffPlanes(path, plane_px, stored, plane_px, offsets, counts, None, None)
-
-
-def _table(rows: list[tuple[int, ...]], path: str) -> npt.NDArray[np.int64]:
-    if len({len(row) for row in rows}) != 1 or not rows[0]:
-        raise UserError("the file is damaged: its pages are not stored alike", COPY_AGAIN, path)
-    return np.array(rows, dtype=np.int64)
-
-
-def _check_end(end: int, size: int, path: str) -> None:
-    if end > size:
-        raise UserError(f"the file is truncated: its pixels should end at byte {end:,}, but it has only {size:,}", COPY_AGAIN, path)
-
-
-def _check_grey(page: tifffile.TiffPage, path: str) -> None:
-    if page.samplesperpixel > 1:
-        kind = "a colour image (RGB)" if page.photometric in (2, 6) else f"an image of {page.samplesperpixel} values per pixel"
-        remedy = "save it in grey, one channel per image (in ImageJ: Image > Type > 16-bit, or Split Channels)"
-        raise UserError(f"this is {kind}, not a grey one", remedy, path)
-    if page.dtype is None or page.dtype.kind not in "uif" or page.bitspersample == 1:
-        raise UserError("its pixels are of a type that is not read", "save it as 8 or 16 bit, or 32-bit float", path)
-    if page.imagedepth != 1 or 0 in page.shape:
-        raise UserError(f"its pages are no planes ({page.shape})", "save it with one plane per page", path)
-
-
-def _decoder(page: tifffile.TiffPage, path: str) -> Callable[..., Any]:
-    decode: Callable[..., Any] = page.decode
-    try:
-        decode(None, 0)  # what cannot be decoded says so without being given anything
-    except _DAMAGE as error:
-        raise UserError(f"its compression is not read ({error})", "save it uncompressed, or with deflate, LZW or zstd", path) from error
-    return decode

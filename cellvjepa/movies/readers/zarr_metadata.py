@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cellvjepa.errors import UserError
 from cellvjepa.movies.readers.scale import number
+from cellvjepa.movies.readers.zarr_folder import AccessDeniedError, ZarrFolder, printable
 
-FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 WRITE_AGAIN = "write it again with a current OME-Zarr writer"
 
-_LARGEST_BYTES = 2**26
-_PLAIN_CODECS = ("bytes", "transpose", "crc32c")
+_OF_GROUPS = ("multiscales", "plate", "well", "labels", "series", "bioformats2raw.layout")
 
 
 @dataclass(frozen=True)
@@ -24,17 +22,20 @@ class Node:
 
     Parameters
     ----------
-    path
-        Its folder.
+    folder
+        Where it lies.
     metadata
         What Zarr has to know; of a Zarr 2 group nothing.
     attributes
         What users know.
+    zarr_format
+        2 or 3.
     """
 
-    path: Path
+    folder: ZarrFolder
     metadata: Mapping[str, Any]
     attributes: Mapping[str, Any]
+    zarr_format: int
 
     @property
     def is_array(self) -> bool:
@@ -48,17 +49,35 @@ class Node:
         return ome if isinstance(ome, dict) else self.attributes
 
     @property
+    def forgot_ome(self) -> bool:
+        """Whether the writer has forgotten that."""
+        return self.zarr_format == 3 and self.ome is self.attributes
+
+    @property
     def is_image(self) -> bool:
         """Whether it is the group of an image."""
         return not self.is_array and "multiscales" in self.ome
 
     @property
-    def codec(self) -> str:
-        """Return the compression of an array for people: ``blosc/lz4``, ``zstd``, ``none``."""
-        compressor = self.metadata.get("compressor")
-        if isinstance(compressor, dict):
-            return "/".join(str(compressor[key]) for key in ("id", "cname") if key in compressor)
-        return _codec(self.metadata.get("codecs"))
+    def is_series_collection(self) -> bool:
+        """Whether it is the top of what bioformats2raw writes: numbered images, and their OME-XML."""
+        return self.ome.get("bioformats2raw.layout") == 3
+
+    def listed(self, *keys: str) -> list[str]:
+        """Return what is listed somewhere in the OME part: ``listed("plate", "wells")``; of entries with a path, their paths."""
+        found: object = self.ome
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        entries = [entry.get("path") if isinstance(entry, dict) else entry for entry in found] if isinstance(found, list) else []
+        return list(dict.fromkeys(entry for entry in entries if isinstance(entry, str) and entry.strip("/.")))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One level of an image: the path of its array within the group, and the scale of each axis where there is one."""
+
+    path: str
+    steps: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -67,45 +86,69 @@ class Multiscale:
 
     Parameters
     ----------
-    array
-        Path of the array of full resolution, within the group.
+    datasets
+        The levels, that of full resolution first.
     axes
         Name of each axis, in our letters where it is one of ours; None where the store names none.
     units
         Unit of each axis, where there is one.
-    steps
-        Scale of each axis, where there is one.
     channels
         Names of the channels, where there are some.
     """
 
-    array: str
+    datasets: tuple[Dataset, ...]
     axes: tuple[str, ...] | None
     units: tuple[str | None, ...]
-    steps: tuple[float | None, ...]
     channels: tuple[str | None, ...]
 
 
-def is_node(path: Path) -> bool:
-    """Whether a folder is a group or an array of a store."""
-    return path.is_dir() and any((path / name).is_file() for name in FILES)
-
-
-def node_at(path: Path) -> Node:
-    """Read the metadata of a group or an array.
+def node_at(folder: ZarrFolder) -> Node | None:
+    """Read the metadata of a group or an array; None where neither is.
 
     Raises
     ------
     UserError
-        If it cannot be read.
+        If there are some that cannot be read.
     """
-    if (path / "zarr.json").is_file():
-        metadata = _read_json(path / "zarr.json")
-        attributes = metadata.get("attributes")
-        return Node(path, metadata, attributes if isinstance(attributes, dict) else {})
-    attributes = _read_json(path / ".zattrs") if (path / ".zattrs").is_file() else {}
-    metadata = _read_json(path / ".zarray") if (path / ".zarray").is_file() else {}
-    return Node(path, metadata, attributes)
+    denied: list[AccessDeniedError] = []
+
+    def read(name: str) -> bytes | None:
+        try:
+            return folder.read(name)
+        except AccessDeniedError as error:  # a public bucket says so of what is not there
+            denied.append(error)
+            return None
+
+    raw = read("zarr.json")
+    if raw is not None:
+        found = _json(raw, f"{folder.address}/zarr.json")
+        said = found.get("attributes")
+        return Node(folder, found, said if isinstance(said, dict) else {}, 3)
+    raw = read(".zattrs")
+    attributes = {} if raw is None else _json(raw, f"{folder.address}/.zattrs")
+    is_there = raw is not None
+    if not any(key in attributes for key in _OF_GROUPS):
+        raw = read(".zarray")
+        if raw is not None:
+            return Node(folder, _json(raw, f"{folder.address}/.zarray"), attributes, 2)
+    if is_there or read(".zgroup") is not None:
+        return Node(folder, {}, attributes, 2)
+    if denied:
+        raise denied[0]
+    return None
+
+
+def array_node(folder: ZarrFolder, zarr_format: int) -> Node | None:
+    """Read the metadata of what must be an array, in a group of some format.
+
+    Raises
+    ------
+    UserError
+        If they cannot be read.
+    """
+    name = "zarr.json" if zarr_format == 3 else ".zarray"
+    raw = folder.read(name)
+    return None if raw is None else Node(folder, _json(raw, f"{folder.address}/{name}"), {}, zarr_format)
 
 
 def multiscale_of(node: Node) -> Multiscale:
@@ -116,39 +159,44 @@ def multiscale_of(node: Node) -> Multiscale:
     UserError
         If it does not say where the pixels are.
     """
-    multiscale = _first(node.ome.get("multiscales"), "multiscales", node.path)
-    dataset = _first(multiscale.get("datasets"), "datasets", node.path)
-    array = dataset.get("path")
-    if not isinstance(array, str) or not array.strip("/."):
-        raise UserError("the metadata does not say where the pixels are", WRITE_AGAIN, node.path)
+    multiscale = _first(node.ome.get("multiscales"), "multiscales", node)
+    _first(multiscale.get("datasets"), "datasets", node)
+    datasets = tuple(_datasets(multiscale))
+    if not datasets or datasets[0].path != multiscale["datasets"][0].get("path"):
+        raise UserError("the metadata does not say where the pixels are", WRITE_AGAIN, node.folder.address)
     found = multiscale.get("axes")
     # Up to 0.3 axes were plain names, or not there.
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in found] if isinstance(found, list) else None
     units = [axis.get("unit") for axis in axes or ()]
     return Multiscale(
-        array=array,
+        datasets=datasets,
         axes=None if axes is None else _letters(axes),
         units=tuple(unit if isinstance(unit, str) else None for unit in units),
-        steps=_steps(dataset, multiscale),
         channels=_channels(node.ome),
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _json(raw: bytes, where: str) -> dict[str, Any]:
     try:
-        too_large = path.stat().st_size > _LARGEST_BYTES
-        found = None if too_large else json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"the metadata cannot be read ({error})", "copy the store again", path) from error
+        found = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the metadata cannot be read ({error})", "copy the store again", where) from error
     if not isinstance(found, dict):
-        raise UserError("the metadata is " + ("absurdly large" if too_large else "no JSON object"), WRITE_AGAIN, path)
+        raise UserError("the metadata is no JSON object", WRITE_AGAIN, where)
     return found
 
 
-def _first(found: object, what: str, where: Path) -> Mapping[str, Any]:
+def _first(found: object, what: str, node: Node) -> Mapping[str, Any]:
     if isinstance(found, list) and found and isinstance(found[0], dict):
         return found[0]
-    raise UserError(f"the metadata has no usable '{what}'", WRITE_AGAIN, where)
+    raise UserError(f"the metadata has no usable '{what}'", WRITE_AGAIN, node.folder.address)
+
+
+def _datasets(multiscale: Mapping[str, Any]) -> Iterator[Dataset]:
+    for dataset in multiscale["datasets"]:
+        path = dataset.get("path") if isinstance(dataset, dict) else None
+        if isinstance(path, str) and path.strip("/."):
+            yield Dataset(path, _steps(dataset, multiscale))
 
 
 def _letters(axes: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -181,16 +229,4 @@ def _channels(ome: Mapping[str, Any]) -> tuple[str | None, ...]:
     omero = ome.get("omero")
     channels = omero.get("channels") if isinstance(omero, dict) else None
     labels = [channel.get("label") if isinstance(channel, dict) else None for channel in channels] if isinstance(channels, list) else []
-    return tuple(label if isinstance(label, str) else None for label in labels)
-
-
-def _codec(codecs: object) -> str:
-    for codec in codecs if isinstance(codecs, list) else ():
-        if not isinstance(codec, dict) or codec.get("name") in _PLAIN_CODECS:
-            continue
-        settings = codec.get("configuration")
-        settings = settings if isinstance(settings, dict) else {}
-        if codec.get("name") == "sharding_indexed":
-            return _codec(settings.get("codecs"))
-        return "/".join(str(part) for part in (codec.get("name"), settings.get("cname")) if part)
-    return "none"
+    return tuple(printable(label) if isinstance(label, str) else None for label in labels)

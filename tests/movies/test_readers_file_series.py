@@ -112,9 +112,12 @@ def test_a_frame_that_cannot_be_read_is_named(write_frames: WriteFrames, told: T
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["img_C0_T0", "img_C0_T1", "img_C1_T0", "img_C1_T1"], r"the names differ in 2 numbers \(img_C0_T0\.tif to img_C1_T1\.tif\)"),
-        (["P_t0", "P_t1", "G_t0", "G_t1"], r"the folder holds 2 kinds of files: 2 like G_t0\.tif, 2 like P_t0\.tif"),
-        (["t1", "t01", "t2"], r"two files have the same number \(t1\.tif and t01\.tif\)|\(t01\.tif and t1\.tif\)"),
+        (
+            ["img_0_0", "img_0_1", "img_1_0", "img_1_1"],
+            r'the names differ in 2 numbers \(img_0_0\.tif to img_1_1\.tif\): which one is time is not known\. say it with --pattern, as .*"img_\{ch',
+        ),
+        (["P_t0", "P_t1", "G_t0", "G_t1"], r"the folder holds 2 movies: 2 like G_t0\.tif, 2 like P_t0\.tif\. give it as an archive"),
+        (["t1", "t01", "t2"], r"two files have the same number \((t1\.tif and t01\.tif|t01\.tif and t1\.tif)\)"),
     ],
 )
 def test_names_that_do_not_give_one_series_are_refused(write_frames: WriteFrames, told: Told, names: list[str], message: str) -> None:

@@ -1,0 +1,61 @@
+"""The label images that belong to movies, to go wherever these go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cellvjepa.cells.label_images import ENDINGS, label_pairs
+from cellvjepa.cells.table import stem_of
+from cellvjepa.movies.convert import labels_inside
+from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.readers import open_movie
+
+_TIFF = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
+
+
+def movie_labels(movies: Sequence[Movie], path: Path | None = None) -> dict[str, dict[str, Movie]]:
+    """Open the label images of movies.
+
+    Parameters
+    ----------
+    movies
+        The movies.
+    path
+        Label images, as :func:`cellvjepa.cells.label_images.read_label_images` takes them; None: those that belong to a movie without
+        doubt, because they lie inside of it (OME-Zarr) or beside it under its name and one that says labels (``pos4_labels.tif``).
+
+    Returns
+    -------
+    dict
+        By the name of the movie, then by their own.
+
+    Raises
+    ------
+    UserError
+        If one cannot be read, or belongs to no movie.
+    """
+    found = {movie.name: labels_inside(movie) for movie in movies}
+    if path is None:
+        for movie in movies:
+            for beside in _beside(movie):
+                found[movie.name].setdefault(_own_name(beside, movie), open_movie(beside))
+        return found
+    for image, movie in label_pairs(path, movies):
+        inside = Path(image.uri).parent == Path(movie.uri) / "labels"
+        found[movie.name][Path(image.uri).name if inside else _own_name(Path(image.uri), movie)] = image
+    return found
+
+
+def _beside(movie: Movie) -> list[Path]:
+    path = Path(movie.uri)
+    if not path.is_file():
+        return []
+    wanted = [f"{stem_of(path.name)}{ending}{suffix}" for ending in ENDINGS for suffix in _TIFF]
+    return [path.with_name(name) for name in wanted if path.with_name(name).is_file()]
+
+
+def _own_name(image: Path, movie: Movie) -> str:
+    """Return the name of a label image without that of its movie: ``pos4_track_labels.tif`` gives ``track_labels``."""
+    stem = stem_of(image.name)
+    return stem.removeprefix(stem_of(Path(movie.uri).name)).strip("_-. ") or "labels"

@@ -1,0 +1,71 @@
+"""The command line: thin commands over public functions, one file per room.
+
+Exit codes: 0 done, 2 a mistake in the input (one line on stderr), 130 cancelled. Slow imports happen inside the
+commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from cellvjepa import __version__
+from cellvjepa.cli import archive, demo, embedding, probing, training
+from cellvjepa.errors import Cancelled, UserError
+from cellvjepa.writing import readable_write_errors
+
+app = typer.Typer(
+    name="cellvjepa",
+    help="V-JEPA video encoders for live-cell microscopy: pretrain on your own archive, explore, classify from a few labels, export.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# In the order in which they are used, which is that of --help.
+_VERBS: tuple[Callable[..., Any], ...] = (
+    demo.demo,
+    archive.inspect,
+    archive.convert,
+    archive.settings,
+    training.pretrain,
+    embedding.embed,
+    embedding.cluster,
+    probing.probe,
+    probing.predict,
+    embedding.export,
+)
+for _verb in _VERBS:
+    app.command()(_verb)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"cellvjepa {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; mistakes of the user are printed as one line on stderr."""
+    try:
+        with readable_write_errors("output"):
+            code = app(args=list(arguments), standalone_mode=False)
+    except (UserError, TyperException) as error:
+        message = str(error) if isinstance(error, UserError) else " ".join(error.format_message().split())
+        print(f"cellvjepa: {message}", file=sys.stderr)
+        return 2
+    except (Cancelled, KeyboardInterrupt, typer.Abort):
+        print("cellvjepa: cancelled; what was done is kept (pretrain: add --resume; embed, convert: run it again)", file=sys.stderr)
+        return 130
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,19 @@
+"""The demo: the whole program as one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellvjepa.terminal import Terminal
+
+
+def demo(out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("cellvjepa-demo")) -> None:
+    """Tell the whole story on the sample data, in under three minutes on two CPU cores, ending with report.html."""
+    from cellvjepa.stories.demo import run_demo
+
+    with Terminal() as terminal:
+        report = run_demo(out, terminal)
+    typer.echo(f"Done. Open the report in a browser:\n{report.resolve()}")
