@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from cellvjepa.cells.label_images import cells_in_labels
+    from cellvjepa.cells.movie_labels import movie_labels
     from cellvjepa.cells.table import Cells, checked_cells, read_cells
     from cellvjepa.cells.windows import Windows, grid_windows, track_windows, windows_at
     from cellvjepa.config import Config, load_config, save_config
@@ -62,6 +63,7 @@ _ROOM_OF = {
     "load_config": "config",
     "load_encoder": "model.weights",
     "measure_levels": "movies.levels",
+    "movie_labels": "cells.movie_labels",
     "open_archive": "movies.readers",
     "open_movie": "movies.readers",
     "open_store": "embedding.store",

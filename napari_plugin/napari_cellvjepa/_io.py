@@ -46,7 +46,7 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
 
 
 def read_movie(path: str) -> list[LayerData]:
-    """Open a movie as one image layer per channel; pixels are read when they are looked at.
+    """Open a movie as one image layer per channel, with the label images that belong to it; pixels are read when they are looked at.
 
     A folder may hold a few movies: the first is shown and the others are hidden.
 
@@ -63,7 +63,22 @@ def read_movie(path: str) -> list[LayerData]:
     for number, movie in enumerate(movies):
         for pixels, settings, kind in image_layers(cellvjepa.with_levels(movie)):
             layers.append((pixels, {**settings, "visible": number == 0}, kind))
+        layers += _labels_of(movie)
     return layers
+
+
+def _labels_of(movie: cellvjepa.Movie) -> list[LayerData]:
+    """Return the label images that belong to a movie, hidden; one that cannot be shown does not keep the movie from being shown."""
+    try:
+        images = cellvjepa.movie_labels([movie])[movie.name]
+    except cellvjepa.UserError as error:
+        show_info(f"The labels are not shown: {error}")
+        return []
+    fitting = {name: image for name, image in images.items() if all(image.shape[axis] == movie.shape[axis] for axis in "TZYX")}
+    for name in sorted(set(images) - set(fitting)):
+        show_info(f"The labels '{name}' are not shown: their size is not that of {movie.name}.")
+    shown = [labels_layer(image, movie) for image in fitting.values()]
+    return [(pixels, {**settings, "name": f"{movie.name} {name}"}, kind) for name, (pixels, settings, kind) in zip(fitting, shown, strict=True)]
 
 
 def read_store(path: str) -> list[LayerData]:

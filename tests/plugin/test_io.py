@@ -134,3 +134,29 @@ def test_an_image_in_zarr_opens_with_its_channels_and_planes(make_napari_viewer:
     for c, layer in enumerate(layers):
         np.testing.assert_allclose(layer.scale, (120, 3, 0.5, 0.5))
         np.testing.assert_array_equal(np.asarray(layer.data), pixels[:, c])
+
+
+def test_a_converted_movie_opens_with_its_labels_and_units(make_napari_viewer: Callable[..., Any], toy: Path, tmp_path: Path) -> None:
+    movie = cellvjepa.open_movie(toy / "toy.ome.tif")
+    labels = {movie.name: {"cells": cellvjepa.open_movie(toy / "labels" / "toy_labels.tif")}}
+    cellvjepa.convert(cellvjepa.open_archive(toy / "toy.ome.tif"), tmp_path / "toy.zarr", labels)
+    viewer = make_napari_viewer()
+    image, masks = viewer.open(tmp_path / "toy.zarr", plugin="cellvjepa")
+    (original,) = viewer.open(toy / "toy.ome.tif", plugin="cellvjepa")
+    assert (image.name, masks.name) == ("toy.zarr", "toy.zarr cells")
+    assert isinstance(masks, Labels)
+    np.testing.assert_array_equal(image.scale, original.scale)
+    np.testing.assert_array_equal(masks.scale, original.scale)
+    np.testing.assert_array_equal(np.asarray(image.data), np.asarray(original.data))
+
+
+def test_labels_of_another_size_are_named_and_do_not_keep_the_movie_from_opening(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 20, 20), np.uint8), imagej=True, metadata={"axes": "TYX"})
+    tifffile.imwrite(tmp_path / "a_labels.tif", np.zeros((4, 10, 10), np.uint8), imagej=True, metadata={"axes": "TYX"})
+    said: list[str] = []
+    monkeypatch.setattr("napari_cellvjepa._io.show_info", said.append)
+    assert [kind for _, _, kind in read_movie(str(tmp_path / "a.tif"))] == ["image"]
+    assert said == ["The labels 'labels' are not shown: their size is not that of a.tif."]
+    (tmp_path / "a_labels.tif").write_bytes(b"II*\0garbage")
+    assert [kind for _, _, kind in read_movie(str(tmp_path / "a.tif"))] == ["image"]
+    assert "The labels are not shown: " in said[-1]
