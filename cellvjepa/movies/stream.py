@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -30,8 +30,10 @@ from cellvjepa.movies.levels import measure_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.resampling import is_exact
 from cellvjepa.movies.trouble import GoneError, Patience, Trouble
+from cellvjepa.movies.workers import CancelledWorkError, Workers
 
 _AHEAD = 2  # batches made before they are asked for
+_BLOCKS_AHEAD = 4  # blocks read before a batch needs them, so that several threads have work
 _BLOCK_DRAWS, _CLIP_DRAWS = 2, 3  # keep the two kinds of random numbers apart
 _LISTEN_S = 0.5  # how often a waiting caller looks up, so that Ctrl-C is heard on every system
 _MOST_ATTEMPTS = 50  # blocks that may be damaged one after another before it is the archive that is
@@ -160,7 +162,7 @@ class Stream:
         self._lent: Buffer | None = None
         self._asking = threading.Lock()
         self._trouble = Trouble(patience or Patience())
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="cellvjepa-stream")
+        self._workers = Workers(workers, "cellvjepa-stream")
 
     @property
     def damaged_blocks(self) -> int:
@@ -183,17 +185,20 @@ class Stream:
                 self._buffers.give_back(self._lent)
                 self._lent = None
             wanted = range(step, step + 1 + _AHEAD)
-            self._forget_all_but(wanted)
+            upcoming = self._upcoming(wanted[-1])
+            self._forget_all_but(wanted, upcoming)
             for ahead in wanted:
                 self._request(ahead)
+            for key, first_step in upcoming.items():
+                self._block(key, first_step)
             future = self._batches.pop(step)
         try:
             contents = _awaited(future)
-        except CancelledError:
+        except (CancelledError, CancelledWorkError):
             raise Cancelled("the stream was closed") from None
         except Exception:
             with self._asking:
-                self._forget_all_but(range(0))
+                self._forget_all_but(range(0), {})
             raise
         self._lent = contents.buffer
         return Batch(
@@ -210,7 +215,7 @@ class Stream:
     def close(self) -> None:
         """Stop reading and wait for the threads; what they were reading is thrown away."""
         self._trouble.stop_waiting()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._workers.close()
         self._blocks.clear()
         self._batches.clear()
 
@@ -230,25 +235,28 @@ class Stream:
     def _keys(self, step: int) -> list[tuple[int, int]]:
         return list(dict.fromkeys(self._slot(step, i) for i in range(min(self._batch_size, self._live_blocks))))
 
+    def _upcoming(self, step: int) -> dict[tuple[int, int], int]:
+        """Return the blocks that are needed next after a step, and the first step that needs each."""
+        life, first_steps = self._life_steps, {}
+        for slot in range(self._live_blocks):
+            shift = slot * life // self._live_blocks
+            number = (step + shift) // life + 1
+            first_steps[slot, number] = number * life - shift
+        return dict(sorted(first_steps.items(), key=lambda item: item[1])[:_BLOCKS_AHEAD])
+
+    def _block(self, key: tuple[int, int], step: int) -> Future[Block]:
+        if key not in self._blocks:
+            self._blocks[key] = self._workers.submit(step, partial(self._read, *key))
+        return self._blocks[key]
+
     def _request(self, step: int) -> None:
-        """Queue a batch behind the blocks that it needs.
+        """Queue a batch for when the blocks that it needs are there."""
+        if step not in self._batches:
+            blocks = {key: self._block(key, step) for key in self._keys(step)}
+            self._batches[step] = self._workers.submit_after(blocks.values(), step, partial(self._make, step, blocks))
 
-        The queue is first in, first out, so by the time a batch is begun its blocks are ready or in the hands of other threads:
-        a thread that waits for a block never waits for one that no thread reads.
-        """
-        if step in self._batches:
-            return
-        try:
-            for key in self._keys(step):
-                if key not in self._blocks:
-                    self._blocks[key] = self._pool.submit(self._read, *key)
-            blocks = {key: self._blocks[key] for key in self._keys(step)}
-            self._batches[step] = self._pool.submit(self._make, step, blocks)
-        except RuntimeError:
-            raise Cancelled("the stream was closed") from None
-
-    def _forget_all_but(self, steps: range) -> None:
-        keys = {key for step in steps for key in self._keys(step)}
+    def _forget_all_but(self, steps: range, upcoming: Mapping[tuple[int, int], int]) -> None:
+        keys = {key for step in steps for key in self._keys(step)} | set(upcoming)
         for step in [step for step in self._batches if step not in steps]:
             self._batches.pop(step).cancel()
         for key in [key for key in self._blocks if key not in keys]:
@@ -299,7 +307,7 @@ class Stream:
     def _block_bytes(self, movies: Sequence[Movie], memory_mb: int) -> int:
         """Return what a block may take: the live ones and those read ahead share what the batches leave."""
         clip_bytes = self._shape.frames * self._shape.size_px**2 * _shipped_type(movies).itemsize
-        ahead = math.ceil(self._live_blocks * (_AHEAD + 1) / self._life_steps)
+        ahead = math.ceil(self._live_blocks * (_AHEAD + 1) / self._life_steps) + _BLOCKS_AHEAD
         left = memory_mb * 10**6 - (_AHEAD + 2) * self._batch_size * clip_bytes
         return max(0, left) // (self._live_blocks + ahead)
 

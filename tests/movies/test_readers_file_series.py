@@ -85,6 +85,19 @@ def test_a_frame_may_be_a_stack_where_the_names_say_time(write_frames: WriteFram
     assert open_archive(folder).movies[0].shape == movie.shape
 
 
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}])
+def test_a_frame_may_hold_its_channels(write_frames: WriteFrames, told: Told, how: dict[str, Any]) -> None:
+    array = told(6, 2, 20, 24)
+    metadata = {"axes": "CYX"}
+    write_frames({f"t{t}.tif": array[t] for t in range(3)}, byteorder=">", metadata=metadata, photometric="minisblack", **how)
+    folder = write_frames({f"t{t}.tif": array[t] for t in range(3, 6)}, metadata=metadata, photometric="minisblack", **how)
+    movie = open_movie(folder)
+    assert (movie.shape["T"], movie.shape["C"], movie.axes["C"]) == (6, 2, "file")
+    for _ in range(2):  # the second time headers are known
+        np.testing.assert_array_equal(movie.pixels[:, 1, 0], array[:, 1])
+        np.testing.assert_array_equal(movie.pixels[:, :, 0, 3:9], array[:, :, 3:9])
+
+
 def test_unexplained_planes_of_a_frame_are_assumed_to_be_depth(write_frames: WriteFrames, told: Told) -> None:
     movie = open_movie(write_frames({f"T{t}.tif": told(5, 20, 24) for t in range(3)}))
     assert (movie.shape["T"], movie.shape["Z"], movie.axes["Z"]) == (3, 5, "assumed")

@@ -52,7 +52,7 @@ def test_a_pixel_size_that_cannot_be_is_unknown(um: float) -> None:
     assert "native pixels" in problem.remedy
 
 
-@pytest.mark.parametrize("interval_s", [0.0, -1.0, math.nan, math.inf, 1e9])
+@pytest.mark.parametrize("interval_s", [0.0, -1.0, 1e-9, math.nan, math.inf, 1e9])
 def test_an_interval_that_cannot_be_is_unknown(interval_s: float) -> None:
     scale = believed(None, 0.5, 0.5, interval_s, frames=9, planes=1)
     assert (scale.pixel_um, scale.interval_s) == (PixelSize(None, 0.5, 0.5), None)

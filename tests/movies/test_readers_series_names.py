@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,24 @@ def test_a_file_whose_name_has_braces_is_opened_as_it_is(write_frames: WriteFram
     folder = write_frames({"{channel}_t{t}.tif": told(8, 8), "GFP_t1.tif": told(9, 9), "GFP_t2.tif": told(9, 9)})
     assert open_movie(folder / "{channel}_t{t}.tif").shape["Y"] == 8
     assert open_movie(folder / "{channel}_t{t}.tif", None).uri == str(folder / "{channel}_t{t}.tif")
+
+
+@pytest.mark.parametrize("name", ["C{}-title.tif", "ch{}/title.tif"])
+def test_movies_of_one_channel_each_are_one_movie(name: str, write_frames: WriteFrames, told: Told, tmp_path: Path) -> None:
+    """As ImageJ splits the channels of a movie."""
+    for channel in (1, 2):
+        folder, _, file = name.format(channel).rpartition("/")
+        write_frames({file: told(5, 8, 8) + channel}, f"exp/{folder}", imagej=True, metadata={"axes": "TYX", "finterval": 30.0, "tunit": "s"})
+    (movie,) = open_archive(tmp_path / "exp", remember=False).movies
+    assert (movie.name, movie.channels, movie.interval_s) == ("exp", ("ch1", "ch2"), 30.0)
+    np.testing.assert_array_equal(movie.pixels[:, :, 0], np.stack([told(5, 8, 8) + 1, told(5, 8, 8) + 2], axis=1))
+
+
+def test_a_remembered_series_is_the_same(write_frames: WriteFrames, told: Told) -> None:
+    folder = write_frames({f"s{s}_t{t}.tif": told(8, 8) + 10 * s + t for s in range(2) for t in range(3)})
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (1e9, 1e9))
+    first, again = open_archive(folder).movies, open_archive(folder).movies
+    for one, two in zip(first, again, strict=True):
+        assert (one.name, one.uri, one.groups, one.channels, one.problems) == (two.name, two.uri, two.groups, two.channels, two.problems)
+        np.testing.assert_array_equal(one.pixels[:], two.pixels[:])

@@ -217,76 +217,6 @@ def test_colour_is_refused(tmp_path: Path, told: Told, shape: tuple[int, ...], p
         open_movie(tmp_path / "m.tif")
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", r"the file is empty \(0 bytes\)\. copy the file again"),
-        (
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
-            "only a pointer of Git LFS, not the image. fetch the image with: git lfs pull",
-        ),
-        (b"/annex/objects/MD5E-s1048576--d41d8.tif\n", "only a pointer of git-annex, not the image"),
-        (b"\x89PNG\r\n\x1a\n", r"this is not a TIFF: it begins with b'\\x89PNG"),
-        (b"II*\0\x08\0\0\0", "m.tif"),
-        (b"II*\0", "m.tif: the file is truncated"),
-    ],
-)
-def test_what_is_no_tiff_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "m.tif").write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        open_movie(tmp_path / "m.tif")
-
-
-def test_a_link_to_a_file_that_is_elsewhere_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "m.tif").symlink_to(tmp_path / ".git/annex/objects/gone.tif")
-    with pytest.raises(UserError, match="a link to a file that is not here"):
-        open_movie(tmp_path / "m.tif")
-
-
-@pytest.mark.parametrize(
-    "how", [{}, {"compression": "zlib"}, {"metadata": None, "pages": True}, {"bigtiff": True}, {"compression": "lzw", "rowsperstrip": 4}]
-)
-@pytest.mark.parametrize("share", [0.05, 0.4, 0.9])
-def test_a_truncated_file_is_refused(tmp_path: Path, how: dict[str, Any], share: float) -> None:
-    noise = np.random.default_rng(0).integers(0, 60_000, (12, 32, 40), dtype="uint16")
-    path = written(tmp_path / "m.tif", noise, **how)
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(UserError, match=r"m\.tif: the file is truncated: .*copy the file again"):
-        open_movie(path)
-
-
-@pytest.mark.parametrize("kind", ["imagej", "ome"])
-def test_a_description_that_does_not_fit_its_pages_is_not_believed(tmp_path: Path, told: Told, kind: str) -> None:
-    path = tmp_path / ("m.ome.tif" if kind == "ome" else "m.tif")
-    tifffile.imwrite(path, told(6, 32, 40), imagej=kind == "imagej", metadata={"axes": "TYX"})
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match=r"the file is truncated|does not fit its pages"):
-        open_movie(path)
-
-
-def test_a_file_that_claims_a_terabyte_is_not_believed(tmp_path: Path, told: Told) -> None:
-    for how in ({}, {"compression": "zlib"}):
-        path = written(tmp_path / "m.tif", told(1, 64, 64), metadata=None, **how)
-        with tifffile.TiffFile(path, mode="r+b") as file:
-            for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):
-                file.pages.first.tags[tag].overwrite(60_000)
-        with pytest.raises(UserError, match=r"its pixels should end at byte 7,200,000|a piece of a page claims 60000 x 60000 pixels"):
-            open_movie(path)
-
-
-def test_damage_inside_is_named_when_it_is_read(tmp_path: Path, told: Told) -> None:
-    path = written(tmp_path / "m.tif", told(4, 64, 64), compression="zlib")
-    with tifffile.TiffFile(path) as file:
-        at = file.pages[2].dataoffsets[0]
-    raw = bytearray(path.read_bytes())
-    raw[at : at + 40] = b"\xff" * 40
-    path.write_bytes(bytes(raw))
-    movie = open_movie(path)
-    np.testing.assert_array_equal(movie.pixels[1, 0, 0], told(4, 64, 64)[1])
-    with pytest.raises(UserError, match=r"m\.tif: the pixels cannot be read in plane 2 .*copy the file again"):
-        movie.pixels[:]
-
-
 def test_a_type_of_pixel_that_is_no_intensity_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "m.tif", np.zeros((4, 16, 16), dtype=bool))
     with pytest.raises(UserError, match="its pixels are of a type that is not read"):
@@ -314,26 +244,3 @@ def test_many_threads_may_read_one_movie(tmp_path: Path, told: Told, how: str) -
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(read, range(8)))
-
-
-@given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_random_damage_gives_pixels_or_a_clear_error(tmp_path: Path, data: st.DataObject) -> None:
-    array = np.random.default_rng(1).integers(0, 60_000, (4, 12, 16), dtype="uint16")
-    how = data.draw(st.sampled_from([*STORED.values(), {"imagej": True}]))
-    path = tmp_path / "m.tif"
-    if how.get("imagej"):
-        tifffile.imwrite(path, array, imagej=True, metadata={"axes": "TYX"})
-    else:
-        written(path, array, **how)
-    raw = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(0, 6))):
-        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(bytes(raw[: data.draw(st.just(len(raw)) | st.integers(0, len(raw)))]))
-    refusal = None
-    try:
-        movie = open_movie(path)
-        movie.pixels[0, 0, 0, :4, :4]
-    except UserError as error:
-        refusal = str(error)
-    assert str(path) in refusal if refusal else movie.size_bytes <= 100 * len(raw), "a size that the file cannot hold was believed"

@@ -7,7 +7,8 @@ import errno
 import mmap
 import os
 import sys
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,8 @@ _MADVISE = _madvise()
 class MappedFile:
     """The bytes of a file.
 
-    Where the system can fetch mapped pages in advance (Linux from 5.14 on) they are views, else they are read. The file is closed when
-    neither this nor a view of it is used any more.
+    Where the system can fetch mapped pages in advance (Linux from 5.14 on) they are views, else they are read. Use it as a context
+    manager; the file is closed when no view of it is left either.
 
     Parameters
     ----------
@@ -54,6 +55,14 @@ class MappedFile:
                 except (OSError, ValueError):  # not every file system can map, and nothing is in an empty file
                     return
             self._address = self._bytes.ctypes.data
+
+    def __enter__(self) -> Self:
+        """Return the file."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Let go of the mapping."""
+        self._bytes = None
 
     def part(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return a part of the file, fetched.

@@ -246,8 +246,9 @@ def _metadata_of(folder: Path, entry: Entry) -> dict[str, Any]:
 def _json_at(path: Path, offset: int, length: int) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
+            there = file.seek(0, 2) - offset
             file.seek(offset)
-            found = json.loads(file.read(min(length, _LONGEST_JSON)))
+            found = json.loads(file.read(max(0, min(length, _LONGEST_JSON, there))))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -32,7 +32,7 @@ _S = {
 }  # fmt: skip
 
 _SMALLEST_UM, _LARGEST_UM = 1e-3, 1e3  # from electron to stereo microscopes
-_LONGEST_S = 30 * 86_400.0
+_SHORTEST_S, _LONGEST_S = 1e-6, 30 * 86_400.0  # from the fastest cameras to a month
 
 _NO_PIXEL_SIZE = "clips are cut in native pixels; to mix magnifications, save the movie with its pixel size and unit (in ImageJ: Image > Properties)"
 _NO_INTERVAL = "clips take every frame; to mix frame rates, save the movie with its frame interval and unit (in ImageJ: Image > Properties)"
@@ -85,7 +85,7 @@ def believed(z_um: float | None, y_um: float | None, x_um: float | None, interva
         return Scale(pixel_um, None, tuple(problems))
     if interval_s is None:
         problems.append(Problem("the time between frames is unknown", _NO_INTERVAL))
-    elif not 0 < interval_s <= _LONGEST_S:  # NaN is not either
+    elif not _SHORTEST_S <= interval_s <= _LONGEST_S:  # NaN is not either
         problems.append(Problem(f"the time between frames cannot be {interval_s:g} s as the file says; it is taken as unknown", _NO_INTERVAL))
         interval_s = None
     return Scale(pixel_um, interval_s, tuple(problems))

@@ -21,6 +21,7 @@ from cellvjepa.movies.readers.given import NOTHING, Given
 from cellvjepa.movies.readers.scale import believed
 from cellvjepa.movies.readers.series_contents import SeriesContents, contents_of
 from cellvjepa.movies.readers.series_folder import series_at
+from cellvjepa.movies.readers.series_headers import Headers
 from cellvjepa.movies.readers.series_pixels import FrameKind, SeriesPixels
 from cellvjepa.movies.readers.series_places import Places, channel_names, place
 from cellvjepa.movies.readers.tiff import TiffContents
@@ -46,7 +47,7 @@ def open_series(series: Series, name: str, given: Given = NOTHING) -> Movie:
         kinds = kinds * table.shape[1]
     segments = [one.planes.segment_px for one in found.frames if one.codec != "none" or one.planes.segment_px != one.planes.plane_px]
     files = tuple(os.path.join(series.folder, path) for path in series.paths)  # noqa: PTH118 - 100,000 of them
-    pixels = SeriesPixels(uri, partial(reopen_pixels, uri, given), files, table, kinds, dtype, segments[0] if segments else None)
+    pixels = SeriesPixels(uri, partial(reopen_pixels, uri, given), files, table, kinds, dtype, segments[0] if segments else None, Headers(len(files)))
     frames, channels, planes, *_ = pixels.shape
     claims = frame.claims
     interval_s = float(places.step) if places.are_s and places.step else claims.interval_s

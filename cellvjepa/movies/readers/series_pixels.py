@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,9 @@ import numpy.typing as npt
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Key, LazyPixels, Shape5, region_of, reopened
 from cellvjepa.movies.readers import tiff
+from cellvjepa.movies.readers.series_headers import Headers
 from cellvjepa.movies.readers.tiff import TiffContents
 from cellvjepa.movies.readers.tiff_planes import TiffPlanes
-
-_KEPT_FILES = 256  # of a movie, whose headers are kept: 1 to 5 kB each
 
 REPLACE = "replace it, or take it out of the folder"
 
@@ -71,6 +68,8 @@ class SeriesPixels:
         What all channels are promoted to.
     segment_px
         Rows and columns of what a read decodes at the least; None where planes lie bare.
+    headers
+        What is known of the files.
     """
 
     uri: str
@@ -80,8 +79,7 @@ class SeriesPixels:
     kinds: tuple[FrameKind, ...]
     dtype: np.dtype[Any]
     segment_px: tuple[int, int] | None
-    _planes: OrderedDict[int, TiffPlanes] = field(default_factory=OrderedDict, repr=False)
-    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    headers: Headers
 
     @property
     def shape(self) -> Shape5:
@@ -119,17 +117,12 @@ class SeriesPixels:
         return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
 
     def _planes_of(self, file: int, channel: int) -> TiffPlanes:
-        with self._one_at_a_time:
-            known = self._planes.get(file)
-            if known is not None:
-                self._planes.move_to_end(file)
-                return known
+        known = self.headers.planes(file, self.files[file])
+        if known is not None:
+            return known
         contents = tiff.read_contents(Path(self.files[file]))
         kind = FrameKind.of(contents)
         if kind != self.kinds[channel]:
             raise UserError(f"this frame is {kind}, but the others of its folder are {self.kinds[channel]}", REPLACE, self.files[file])
-        with self._one_at_a_time:
-            self._planes[file] = contents.planes
-            while len(self._planes) > _KEPT_FILES:
-                self._planes.popitem(last=False)
+        self.headers.keep(file, contents.planes)
         return contents.planes

@@ -231,7 +231,7 @@ def _read_file(file: TagFile, first: Page, descriptions: list[str]) -> tuple[Tif
     if is_stk(first):
         layout, claims = layout_of_stk(file, first)
         planes, problems = planes_of(file, layout)
-    elif is_private(first, description):
+    elif is_private(first):
         layout, planes, claims = read_private(file, first)
         problems = ()
     else:

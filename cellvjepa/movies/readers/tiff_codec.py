@@ -24,6 +24,8 @@ _NAMES = {
     33003: "jpeg2000", 33004: "jpeg2000", 33005: "jpeg2000", 34712: "jpeg2000",
 }  # fmt: skip
 _JPEG_TABLES = 347
+# What one byte can become at the most; others have no such limit.
+MOST_FROM_BYTE = {5: 1600, 7: 1600, 8: 1100, 32773: 130, 32946: 1100, 50013: 1100}
 _MOST_TILES = 4096  # of a JPEG 2000: each costs memory before it is decoded
 
 
@@ -188,7 +190,7 @@ class SegmentCodec:
     def _decode_image(self, data: bytes, rows: int, index: int, into: npt.NDArray[np.uint8]) -> None:
         assert self.image_decoder is not None
         if self.is_picture:
-            _refuse_large_picture(data, self.segment_px)
+            refuse_another_picture(data, self.segment_px, (rows, 1))
         pixels = self.image_decoder(data, index, jpegtables=self.tables)[0][0]
         if pixels.shape[0] < rows or pixels.ndim != 3:
             raise ValueError(f"a piece holds {pixels.shape[0]} of {rows} rows")
@@ -269,8 +271,23 @@ def _image_decoder(path: str, offset: int) -> Callable[..., Any]:
     return decode
 
 
-def _refuse_large_picture(data: bytes, segment_px: tuple[int, int, int]) -> None:
-    """Refuse a picture that claims another size than its strip or tile: its decoder would believe it."""
+def refuse_another_picture(data: bytes, segment_px: tuple[int, int, int], least_px: tuple[int, int]) -> None:
+    """Refuse a picture that claims another size than its strip or tile: its decoder would believe it.
+
+    Parameters
+    ----------
+    data
+        The picture.
+    segment_px
+        Rows, columns and values per pixel that it may have.
+    least_px
+        Rows and columns that it must have.
+
+    Raises
+    ------
+    ValueError
+        If it has more or less, or is no picture.
+    """
     tiles = 1
     at = data.find(b"\xff\x4f\xff\x51", 0, 4096)
     if data.startswith(b"\xff\xd8"):
@@ -284,5 +301,6 @@ def _refuse_large_picture(data: bytes, segment_px: tuple[int, int, int]) -> None
         tiles = math.ceil(wide / max(1, tile_wide)) * math.ceil(high / max(1, tile_high))
     else:
         raise ValueError("a piece is no JPEG")
-    if high > segment_px[0] or wide > segment_px[1] or values > max(segment_px[2], 4) or tiles > _MOST_TILES:
+    fits = least_px[0] <= high <= segment_px[0] and least_px[1] <= wide <= segment_px[1] and values <= max(segment_px[2], 4)
+    if not fits or tiles > _MOST_TILES:
         raise ValueError(f"a piece of {segment_px[0]} x {segment_px[1]} px claims to be {high:,} x {wide:,}")

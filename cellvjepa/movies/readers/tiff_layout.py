@@ -136,7 +136,9 @@ def _described(
         if end > file.size and first.following == 0:
             raise UserError(f"the file is truncated: its pixels should end at byte {end:,}, but it has only {file.size:,}", COPY_AGAIN, file.path)
         if end <= file.size:
-            return Layout((first,), kind, names, lengths, calls_any_stack_slices)
+            pages = file.pages(first)
+            own = number if len(pages) >= number else 1
+            return Layout((first,), kind, names, lengths, calls_any_stack_slices, _left_out(file, pages, list(range(own))))
     pages = file.pages(first)
     if len(pages) < number:
         raise _does_not_fit(file) if start is not None else file.cut_short()

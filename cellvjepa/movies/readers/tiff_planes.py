@@ -1,23 +1,24 @@
-"""Where the planes of a TIFF lie, and reading parts of them: mapped where they lie bare in the file, else strip by strip."""
+"""Where the planes of a TIFF lie, and reading parts of them: rows where they lie bare in the file, else strips or tiles."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from io import FileIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Key, LazyPixels, Shape5, region_of, reopened
-from cellvjepa.movies.readers.mapped_file import MappedFile
 from cellvjepa.movies.readers.remedies import COPY_AGAIN
 from cellvjepa.movies.readers.tiff_codec import SegmentCodec
 
 _DAMAGE = (OSError, ValueError, TypeError, RuntimeError, MemoryError)  # what reading and decoders raise at damaged bytes
 _READ_AT_ONCE = 2**22  # bytes of neighbouring pieces that are read together
+_WORTH_SKIPPING, _NARROW = 2**16, 8  # rows of so many bytes are read in part where less than this fraction of them is wanted
 _WORTH_READING = 2**14  # bytes between pieces that are read along rather than skipped
 
 
@@ -75,14 +76,13 @@ class TiffPlanes:
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return
         try:
-            if self.codec is None:
-                mapped = MappedFile(self.path)
-                for plane, out in zip(planes, into, strict=True):
-                    out[...] = self._bare(mapped, plane, rows, columns)
-            else:
-                pieces = len(_touched(rows, self.segment_px[0])) * len(_touched(columns, self.segment_px[1]))
-                decoded = np.empty(pieces * self.codec.segment_bytes, np.uint8)
-                with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123 - opened for every read
+            with FileIO(self.path) as file:
+                if self.codec is None:
+                    for plane, out in zip(planes, into, strict=True):
+                        self._read_bare(file, plane, rows, columns, out)
+                else:
+                    pieces = len(_touched(rows, self.segment_px[0])) * len(_touched(columns, self.segment_px[1]))
+                    decoded = np.empty(pieces * self.codec.segment_bytes, np.uint8)
                     for plane, out in zip(planes, into, strict=True):
                         self._decode_plane(file, plane, rows, columns, out, decoded)
         except _DAMAGE as error:
@@ -90,15 +90,30 @@ class TiffPlanes:
             remedy = "check the disk or share it is on" if isinstance(error, OSError) else COPY_AGAIN
             raise UserError(f"the pixels cannot be read{at} ({str(error) or type(error).__name__})", remedy, self.path) from error
 
-    def _bare(self, mapped: MappedFile, plane: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
-        pixel = self.stored.itemsize * self.samples
-        row = self.plane_px[1] * pixel
-        start = int(self.offsets[plane, 0]) + rows.start * row + columns.start * pixel
-        shape = len(range(rows.start, rows.stop)), columns.stop - columns.start
-        found = mapped.scattered(start, row, shape[1] * pixel, shape[0])
-        return np.ndarray(shape, self.stored, found, self.sample * self.stored.itemsize, (row, pixel))[:: rows.step, :: columns.step]
+    def _read_bare(self, file: FileIO, plane: int, rows: slice, columns: slice, out: npt.NDArray[Any]) -> None:
+        """Read whole rows: that is faster than mapping the file, and does not end the process where a disk fails or a share goes away."""
+        wide, pixel_bytes = self.plane_px[1], self.stored.itemsize * self.samples
+        start, row_bytes = int(self.offsets[plane, 0]), wide * pixel_bytes
+        if out.shape[1] == wide and rows.step == self.samples == 1 and out.dtype == self.stored and out.flags.c_contiguous:
+            _fill(file, start + rows.start * row_bytes, out)
+            return
+        width = columns.stop - columns.start
+        if row_bytes > _WORTH_SKIPPING and width * _NARROW < wide:
+            one = np.empty((width, self.samples), self.stored)
+            for index, row in enumerate(range(rows.start, rows.stop, rows.step)):
+                _fill(file, start + row * row_bytes + columns.start * pixel_bytes, one)
+                out[index] = one[:: columns.step, self.sample]
+            return
+        at_once = max(1, _READ_AT_ONCE // row_bytes // rows.step) * rows.step
+        band = np.empty((min(at_once, rows.stop - rows.start), wide, self.samples), self.stored)
+        for top in range(rows.start, rows.stop, at_once):
+            part = band[: rows.stop - top]
+            _fill(file, start + top * row_bytes, part)
+            kept = part[:: rows.step, columns, self.sample]
+            index = (top - rows.start) // rows.step
+            out[index : index + len(kept)] = kept
 
-    def _decode_plane(self, file: BinaryIO, plane: int, rows: slice, columns: slice, out: npt.NDArray[Any], decoded: npt.NDArray[np.uint8]) -> None:
+    def _decode_plane(self, file: FileIO, plane: int, rows: slice, columns: slice, out: npt.NDArray[Any], decoded: npt.NDArray[np.uint8]) -> None:
         """Decode the strips or tiles of a plane that a part touches, all into one buffer, and copy the part out of it."""
         assert self.codec is not None
         high, wide = self.segment_px
@@ -109,13 +124,39 @@ class TiffPlanes:
         for place, (index, data) in enumerate(_pieces(file, indices, self.offsets[plane], self.counts[plane])):
             there = min(high, self.plane_px[0] - index // across * high)
             self.codec.decode(data, there, index, decoded[place * length : (place + 1) * length])
-        pixels = self.codec.finish(decoded)[..., self.sample].reshape(len(down), len(right), high, wide)
+        pixels = self.codec.finish(decoded)[..., self.sample]
         y, x = rows.start - down.start * high, columns.start - right.start * wide
         lower, end = y + rows.stop - rows.start, x + columns.stop - columns.start
         if len(right) == 1:
             out[...] = pixels.reshape(-1, wide)[y : lower : rows.step, x : end : columns.step]
+        elif rows.step == columns.step == 1:
+            for place, piece in enumerate(pixels):
+                top, left = place // len(right) * high, place % len(right) * wide
+                part = piece[max(y - top, 0) : lower - top, max(x - left, 0) : end - left]
+                out[max(top - y, 0) : top - y + high, max(left - x, 0) : left - x + wide] = part
         else:
-            out[...] = pixels.transpose(0, 2, 1, 3).reshape(len(down) * high, -1)[y : lower : rows.step, x : end : columns.step]
+            whole = pixels.reshape(len(down), len(right), high, wide).transpose(0, 2, 1, 3).reshape(len(down) * high, -1)
+            out[...] = whole[y : lower : rows.step, x : end : columns.step]
+
+
+def _fill(file: FileIO, start: int, into: npt.NDArray[Any]) -> None:
+    """Read bytes into a contiguous array.
+
+    Raises
+    ------
+    OSError
+        If the disk or share does not give them.
+    ValueError
+        If the file ends before.
+    """
+    wanted = into.reshape(-1).view(np.uint8).data
+    file.seek(start)
+    filled = 0
+    while filled < len(wanted):
+        more = file.readinto(wanted[filled:])
+        if not more:
+            raise ValueError(f"the file should go on to byte {start + len(wanted):,}, but ends at {start + filled:,}")
+        filled += more
 
 
 def _touched(part: slice, length: int) -> range:
@@ -123,7 +164,7 @@ def _touched(part: slice, length: int) -> range:
 
 
 def _pieces(
-    file: BinaryIO, indices: Sequence[int], all_offsets: npt.NDArray[np.int64], all_counts: npt.NDArray[np.int64]
+    file: FileIO, indices: Sequence[int], all_offsets: npt.NDArray[np.int64], all_counts: npt.NDArray[np.int64]
 ) -> Iterator[tuple[int, memoryview]]:
     """Read pieces of a file, neighbours in one go."""
     offsets, counts = all_offsets[indices].tolist(), all_counts[indices].tolist()

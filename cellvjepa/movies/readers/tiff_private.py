@@ -1,4 +1,4 @@
-"""TIFFs with private tags, as far as tifffile knows them: Zeiss LSM, Olympus FluoView, ScanImage, NIH Image and others."""
+"""TIFFs with private tags, as far as tifffile knows them: Zeiss LSM, Olympus FluoView, NIH Image and others."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _PRIVATE = {_LSM, _FLUOVIEW, _NIH, _SIS, _ANDOR, _TVIPS, _NDPI, _MDGEL}
 _SMALL = 1 / 4  # of the area of the image: a thumbnail
 
 
-def is_private(page: Page, description: str) -> bool:
+def is_private(page: Page) -> bool:
     """Whether a file needs more than the TIFF standard to be understood."""
-    return not _PRIVATE.isdisjoint(page.tags["code"].tolist()) or description.startswith(("SI.", "state.", "scanimage.SI"))
+    return not _PRIVATE.isdisjoint(page.tags["code"].tolist())
 
 
 def read_private(file: TagFile, first: Page) -> tuple[Layout, TiffPlanes, Claims]:
@@ -54,7 +54,7 @@ def read_private(file: TagFile, first: Page) -> tuple[Layout, TiffPlanes, Claims
             names, lengths = names[:-1], lengths[:-1]
         if not names.endswith("YX") or kind.plane_px != lengths[-2:]:
             raise UserError(f"its axes {names} do not end with Y and X", "save it with one plane per page", file.path)
-        if main.dataoffset is not None and not kind.is_apart:
+        if main.dataoffset is not None:
             planes, problems = planes_in_a_row(file, kind, main.dataoffset, math.prod(lengths[:-2]))
         else:
             pages = [p for p in main if p is not None]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Problem
 from cellvjepa.movies.readers.remedies import COPY_AGAIN
-from cellvjepa.movies.readers.tiff_codec import PageKind, SegmentCodec, codec_of
+from cellvjepa.movies.readers.tiff_codec import MOST_FROM_BYTE, PageKind, SegmentCodec, codec_of, refuse_another_picture
 from cellvjepa.movies.readers.tiff_ifd import Page, TagFile, gather
 from cellvjepa.movies.readers.tiff_layout import Layout, bare_start
 from cellvjepa.movies.readers.tiff_planes import TiffPlanes
@@ -36,7 +36,7 @@ def planes_of(file: TagFile, layout: Layout) -> tuple[TiffPlanes, tuple[Problem,
         If they are in colour, the file is shorter than they claim, or their compression is not known.
     """
     kind = layout.kind
-    start = bare_start(file, layout.pages[0], kind) if len(layout.pages) == 1 and not kind.is_apart else None
+    start = bare_start(file, layout.pages[0], kind) if len(layout.pages) == 1 else None
     if start is not None:
         return planes_in_a_row(file, kind, start, layout.number)
     if len(layout.pages) != layout.number:
@@ -54,8 +54,13 @@ def planes_in_a_row(file: TagFile, kind: PageKind, start: int, number: int) -> t
     """
     if number * kind.plane_bytes > file.size:
         raise _truncated(file, start + number * kind.plane_bytes)
-    planes = _bare(file, kind, start + kind.plane_bytes * np.arange(number, dtype=np.int64)[:, None])
-    return (planes, ()) if kind.samples == 1 else _as_grey(file, kind, [replace(planes, sample=i) for i in range(kind.samples)])
+    offsets = start + kind.plane_bytes * np.arange(number, dtype=np.int64)[:, None]
+    if kind.samples == 1:
+        return _bare(file, kind, offsets), ()
+    value_bytes = kind.plane_bytes // kind.samples
+    if kind.is_apart:
+        return _as_grey(file, kind, [_bare(file, kind, offsets + i * value_bytes) for i in range(kind.samples)])
+    return _as_grey(file, kind, [replace(_bare(file, kind, offsets), sample=i) for i in range(kind.samples)])
 
 
 def planes_of_pages(file: TagFile, kind: PageKind, pages: Sequence[Page]) -> tuple[TiffPlanes, tuple[Problem, ...]]:
@@ -118,13 +123,30 @@ def planes_at(
     _check_end(file, offsets, counts)
     if counts.max() > _MOST_EXPANDED * segment_bytes + 2**16:
         raise UserError(f"the file is damaged: a piece of {segment_bytes:,} bytes claims {counts.max():,}", COPY_AGAIN, file.path)
+    # The last strip has fewer rows than the others.
+    first_bytes = segment_bytes // kind.segment_px[0] * min(kind.segment_px[0], kind.plane_px[0])
+    if kind.compression in MOST_FROM_BYTE and counts[0, 0] * MOST_FROM_BYTE[kind.compression] + 2**10 < first_bytes:
+        raise UserError(
+            f"the file is damaged: {counts[0, 0]:,} bytes cannot be {kind.segment_px[0]} x {kind.segment_px[1]} pixels", COPY_AGAIN, file.path
+        )
     codec = codec_of(kind, file, page)
+    if codec.is_picture:
+        _check_picture(file, kind, codec, int(offsets[0, 0]), int(counts[0, 0]))
     found = [
         _coded(file, kind, codec, offsets[:, i * segments : (i + 1) * segments], counts[:, i * segments : (i + 1) * segments]) for i in range(apart)
     ]
     if kind.samples == 1:
         return found[0], ()
     return _as_grey(file, kind, found if apart > 1 else [replace(found[0], sample=i) for i in range(kind.samples)])
+
+
+def _check_picture(file: TagFile, kind: PageKind, codec: SegmentCodec, offset: int, count: int) -> None:
+    """Make sure that pieces which say themselves how large they are say what the page says."""
+    least_px = min(kind.segment_px[0], kind.plane_px[0]), min(kind.segment_px[1], kind.plane_px[1])
+    try:
+        refuse_another_picture(file.bytes_at(offset, count), codec.segment_px, least_px)
+    except ValueError as error:
+        raise UserError(f"the file is damaged: {error}", COPY_AGAIN, file.path) from error
 
 
 def _bare(file: TagFile, kind: PageKind, offsets: npt.NDArray[np.int64]) -> TiffPlanes:
