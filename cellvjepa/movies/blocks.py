@@ -8,6 +8,7 @@ read, which may be a coarser copy of the movie's (:func:`cellvjepa.movies.clip_s
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.movies.block_size import BlockSize, Budget, block_size
+from cellvjepa.movies.buffers import Buffers
 from cellvjepa.movies.clip_shape import ClipShape, Sampling, channel_indices, check_movie
 from cellvjepa.movies.clips import Clip, clip_address, draw_start, padded, window_of
 from cellvjepa.movies.liveliness import Liveliness, cheap_look
@@ -131,8 +133,13 @@ def _draw_place(source: Source, channel: int, rng: np.random.Generator) -> Block
     return BlockAddress(source, channel, range(t0, t0 + size.frames * step, step), slice(y0, y0 + size.rows), slice(x0, x0 + size.columns))
 
 
-def read_block(at: BlockAddress, shape: ClipShape, level: npt.NDArray[np.float64]) -> Block:
+def read_block(at: BlockAddress, shape: ClipShape, level: npt.NDArray[np.float64], buffers: Buffers) -> Block:
     """Read and decode a block.
+
+    Parameters
+    ----------
+    buffers
+        Of bytes; the block's memory comes from there, and goes back when nobody has the block any more.
 
     Raises
     ------
@@ -141,7 +148,17 @@ def read_block(at: BlockAddress, shape: ClipShape, level: npt.NDArray[np.float64
     """
     found = at.source.found
     window = (slice(found.z0, found.z0 + found.extent_px[0]), at.rows, at.columns)
-    return Block(at, read_native(found.pixels, at.channel, at.frames, window, shape.z == "max"), level)
+    lengths = (len(at.frames), found.planes, at.rows.stop - at.rows.start, at.columns.stop - at.columns.start)
+    dtype = found.pixels.dtype
+    buffer = buffers.take()
+    native = buffer.of_length(math.prod(lengths) * dtype.itemsize).view(dtype).reshape(lengths)
+    try:
+        block = Block(at, read_native(found.pixels, at.channel, at.frames, window, shape.z == "max", native), level)
+    except BaseException:
+        buffers.give_back(buffer)
+        raise
+    weakref.finalize(block, buffers.give_back, buffer).atexit = False
+    return block
 
 
 def place_clip(block: Block, shape: ClipShape, foreground_share: float, rng: np.random.Generator) -> Clip:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy.typing as npt
 class Buffer:
     """A piece of memory, and what must have happened before it may be written to again."""
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self._dtype = dtype
+    def __init__(self, dtype: np.dtype[Any], *, for_gpu: bool = False) -> None:
+        self._dtype, self._for_gpu = dtype, for_gpu
         self._array = np.empty(0, dtype)
         self._copied: Callable[[], None] | None = None
 
@@ -24,7 +24,8 @@ class Buffer:
             self._copied()
             self._copied = None
         if len(self._array) < length:
-            self._array = _locked(length, self._dtype)
+            self._array = np.empty(0, self._dtype)  # the old one goes before the new one comes
+            self._array = _page_locked(length, self._dtype) if self._for_gpu else np.empty(length, self._dtype)
         return self._array[:length]
 
     def busy_until(self, copied: Callable[[], None]) -> None:
@@ -33,25 +34,33 @@ class Buffer:
 
 
 class Buffers:
-    """Buffers that nobody uses at present; taking and giving back is safe from several threads."""
+    """Buffers that nobody uses at present; taking and giving back is safe from several threads, and from a finaliser.
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self._dtype = dtype
-        self._free: list[Buffer] = []
-        self._lock = threading.Lock()
+    Parameters
+    ----------
+    dtype
+        Of what is in them.
+    for_gpu
+        Whether a GPU will fetch it, if there is one.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], *, for_gpu: bool = False) -> None:
+        self._dtype, self._for_gpu = dtype, for_gpu
+        self._free: deque[Buffer] = deque()  # its ends need no lock
 
     def take(self) -> Buffer:
         """Return a free buffer, or a new one."""
-        with self._lock:
-            return self._free.pop() if self._free else Buffer(self._dtype)
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Buffer(self._dtype, for_gpu=self._for_gpu)
 
     def give_back(self, buffer: Buffer) -> None:
         """Let a buffer be used again."""
-        with self._lock:
-            self._free.append(buffer)
+        self._free.append(buffer)
 
 
-def _locked(length: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _page_locked(length: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     # Heavy, and imported already by whoever has a GPU to feed.
     import torch
 

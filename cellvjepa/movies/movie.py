@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import EllipsisType
-from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias
+from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,23 @@ class LazyPixels(Protocol):
     def chunks(self) -> Shape5: ...  # noqa: D102
 
     def __getitem__(self, key: Key, /) -> npt.NDArray[Any]: ...
+
+
+@runtime_checkable
+class FillsMemory(Protocol):
+    """Pixels that can be read into memory that is there already: whoever reads much need not ask the system for new memory each time."""
+
+    def read_into(self, key: Key, out: npt.NDArray[Any], /) -> None:
+        """Read a part.
+
+        Parameters
+        ----------
+        key
+            As for indexing.
+        out
+            As large as what indexing returns, of the native type, C-contiguous.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cellvjepa.movies.movie import LazyPixels
+from cellvjepa.movies.movie import FillsMemory, LazyPixels
 
 DARKEST, BRIGHTEST = -1.0, 3.0  # in units of the levels: one hot pixel must not rule a clip
 _PIECE_PX = 2**24  # native pixels that a maximum projection holds at once
 
 
-def read_native(pixels: LazyPixels, channel: int, frames: range, window: tuple[slice, slice, slice], project: bool) -> npt.NDArray[Any]:
+def read_native(
+    pixels: LazyPixels, channel: int, frames: range, window: tuple[slice, slice, slice], project: bool, out: npt.NDArray[Any] | None = None
+) -> npt.NDArray[Any]:
     """Read native pixels of one channel, T Z Y X.
 
     Parameters
@@ -28,12 +30,21 @@ def read_native(pixels: LazyPixels, channel: int, frames: range, window: tuple[s
         Planes, rows and columns.
     project
         Take the maximum over the planes. It is made piece by piece: about 16 million pixels of a deep stack are in memory at once.
+    out
+        Where to put them, of the size and type of what is read; None: new memory.
     """
     key = (channel, *window)
     depth, rows, columns = (s.stop - s.start for s in window)
     if not project or depth == 1:
-        return pixels[slice(frames.start, frames.stop, frames.step), *key]
-    projected = np.empty((len(frames), 1, rows, columns), pixels.dtype)
+        whole = (slice(frames.start, frames.stop, frames.step), *key)
+        if out is None:
+            return pixels[whole]
+        if isinstance(pixels, FillsMemory):
+            pixels.read_into(whole, out)
+        else:
+            out[...] = pixels[whole]
+        return out
+    projected = np.empty((len(frames), 1, rows, columns), pixels.dtype) if out is None else out
     piece = max(1, pixels.chunks[0] // frames.step, _PIECE_PX // (depth * rows * columns))
     for first in range(0, len(frames), piece):
         part = frames[first : first + piece]

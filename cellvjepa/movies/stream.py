@@ -155,7 +155,8 @@ class Stream:
         self._sources = [source_of(movie, shape, budget) for movie in movies]
         self._cumulated = np.cumsum([source.weight for source in self._sources])
         _refuse_unequal_depths(self._sources)
-        self._buffers = Buffers(_shipped_type(movies))
+        self._buffers = Buffers(_shipped_type(movies), for_gpu=True)
+        self._block_memory = Buffers(np.dtype(np.uint8))
         self._measured: dict[int, npt.NDArray[np.float64]] = {}
         self._blocks: dict[tuple[int, int], Future[Block]] = {}
         self._batches: dict[int, Future[_Contents]] = {}
@@ -276,7 +277,7 @@ class Stream:
     def _read_drawn(self, slot: int, number: int, attempt: int) -> Block:
         rng = np.random.default_rng([self._seed, _BLOCK_DRAWS, slot, number, *([attempt] if attempt else [])])
         at = draw_block(self._sources, self._cumulated, self._foreground_share, rng)
-        return read_block(at, self._shape, self._level(at))
+        return read_block(at, self._shape, self._level(at), self._block_memory)
 
     def _level(self, at: BlockAddress) -> npt.NDArray[np.float64]:
         movie = at.source.movie

@@ -56,10 +56,13 @@ class Workers:
         """Queue a piece of work as soon as others are done, well or not; no thread waits for them meanwhile."""
         future: Future[_Result] = Future()
         left = itertools.count(len(before) - 1, -1)  # next() of it is atomic
+        # Futures keep their callbacks for good. One that kept the work, which knows these futures, would be a circle that keeps them all.
+        waiting = [work]
+        del work
 
         def one_is_done(_: Future[Any]) -> None:
             if next(left) == 0:
-                self.submit(needed_at, work).add_done_callback(lambda done: _hand_over(done, future))
+                self.submit(needed_at, waiting.pop()).add_done_callback(lambda done: _hand_over(done, future))
 
         for other in before:
             other.add_done_callback(one_is_done)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.movie import Key, LazyPixels, Problem, Shape5, region_of, reopened
+from cellvjepa.movies.movie import Key, LazyPixels, Problem, Region, Shape5, region_of, reopened
 from cellvjepa.movies.readers.axes import Arrangement, arrange
 from cellvjepa.movies.readers.given import Given
 from cellvjepa.movies.readers.mapped_file import MappedFile
@@ -91,8 +91,27 @@ class PlanePixels:
             If the file cannot be read or decoded (any more).
         """
         region = region_of(key, self.shape)
-        t, c, z, rows, columns = region.slices
         out = np.empty(region.shape, self.dtype)
+        self._fill(region, out)
+        return np.squeeze(out, axis=region.dropped)
+
+    def read_into(self, key: Key, out: npt.NDArray[Any], /) -> None:
+        """Read a part into memory that is there already (:class:`cellvjepa.movies.movie.FillsMemory`).
+
+        Raises
+        ------
+        UserError
+            As indexing.
+        """
+        region = region_of(key, self.shape)
+        self._fill(region, out.reshape(region.shape))
+
+    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
+        """Pickle by re-opening."""
+        return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
+
+    def _fill(self, region: Region, out: npt.NDArray[Any]) -> None:
+        t, c, z, rows, columns = region.slices
         if out.size:
             places = [(i, j, k) for i in _steps(t) for j in _steps(c) for k in _steps(z)]
             parts = self.planes.read(places, rows, columns)
@@ -104,11 +123,6 @@ class PlanePixels:
                 except Exception as error:  # libraries raise whatever they meet in damaged files
                     at = f"frame {place[0]}, channel {place[1]}, plane {place[2]}"
                     raise UserError(f"the pixels cannot be read at {at} ({str(error) or type(error).__name__})", COPY_AGAIN, self.uri) from error
-        return np.squeeze(out, axis=region.dropped)
-
-    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
-        """Pickle by re-opening."""
-        return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
 
 
 @dataclass(frozen=True, eq=False)

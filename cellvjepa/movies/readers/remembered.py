@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.movie import Key, LazyPixels, Movie, PixelSize, Problem, Resolution, Shape5, reopened
+from cellvjepa.movies.movie import FillsMemory, Key, LazyPixels, Movie, PixelSize, Problem, Resolution, Shape5, reopened
 from cellvjepa.movies.readers.given import Given
 from cellvjepa.movies.readers.sources import Sources, chunk_folders_of
 
@@ -83,6 +83,20 @@ class RememberedPixels:
             If the pixels cannot be read, or are not as remembered.
         """
         return self.opened()[key]
+
+    def read_into(self, key: Key, out: npt.NDArray[Any], /) -> None:
+        """Read a part into memory that is there already (:class:`cellvjepa.movies.movie.FillsMemory`).
+
+        Raises
+        ------
+        UserError
+            As indexing.
+        """
+        pixels = self.opened()
+        if isinstance(pixels, FillsMemory):
+            pixels.read_into(key, out)
+        else:
+            out[...] = pixels[key]
 
     def __reduce__(self) -> tuple[type[RememberedPixels], tuple[Any, ...]]:
         """Pickle what is remembered, which is an address."""

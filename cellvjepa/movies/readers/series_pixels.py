@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.movie import Key, LazyPixels, Shape5, region_of, reopened
+from cellvjepa.movies.movie import Key, LazyPixels, Region, Shape5, region_of, reopened
 from cellvjepa.movies.readers import tiff
 from cellvjepa.movies.readers.series_headers import Headers
 from cellvjepa.movies.readers.tiff import TiffContents
@@ -101,8 +101,27 @@ class SeriesPixels:
             If a file cannot be read or decoded (any more), or is of another kind than the others.
         """
         region = region_of(key, self.shape)
-        t, c, z, rows, columns = region.slices
         out = np.empty(region.shape, self.dtype)
+        self._fill(region, out)
+        return np.squeeze(out, axis=region.dropped)
+
+    def read_into(self, key: Key, out: npt.NDArray[Any], /) -> None:
+        """Read a part into memory that is there already (:class:`cellvjepa.movies.movie.FillsMemory`).
+
+        Raises
+        ------
+        UserError
+            As indexing.
+        """
+        region = region_of(key, self.shape)
+        self._fill(region, out.reshape(region.shape))
+
+    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
+        """Pickle by re-opening."""
+        return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
+
+    def _fill(self, region: Region, out: npt.NDArray[Any]) -> None:
+        t, c, z, rows, columns = region.slices
         if out.size:
             for index, channel in enumerate(range(c.start, c.stop, c.step)):
                 planes = self.table[t, channel, z].reshape(-1, 2)
@@ -110,11 +129,6 @@ class SeriesPixels:
                 for file in np.unique(planes[:, 0]).tolist():
                     mine = np.flatnonzero(planes[:, 0] == file)
                     self._planes_of(file, channel).read(planes[mine, 1].tolist(), rows, columns, (outs[i] for i in mine))
-        return np.squeeze(out, axis=region.dropped)
-
-    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
-        """Pickle by re-opening."""
-        return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
 
     def _planes_of(self, file: int, channel: int) -> TiffPlanes:
         known = self.headers.planes(file, self.files[file])

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.movie import Key, LazyPixels, Shape5, region_of, reopened
+from cellvjepa.movies.movie import Key, LazyPixels, Region, Shape5, region_of, reopened
 from cellvjepa.movies.readers.remedies import COPY_AGAIN
 from cellvjepa.movies.readers.tiff_codec import SegmentCodec
 
@@ -227,16 +227,30 @@ class TiffPixels:
             If a file cannot be read or decoded (any more).
         """
         region = region_of(key, self.shape)
-        *leading, rows, columns = region.slices
         out = np.empty(region.shape, self.dtype)
+        self._fill(region, out)
+        return np.squeeze(out, axis=region.dropped)
+
+    def read_into(self, key: Key, out: npt.NDArray[Any], /) -> None:
+        """Read a part into memory that is there already (:class:`cellvjepa.movies.movie.FillsMemory`).
+
+        Raises
+        ------
+        UserError
+            As indexing.
+        """
+        region = region_of(key, self.shape)
+        self._fill(region, out.reshape(region.shape))
+
+    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
+        """Pickle by re-opening."""
+        return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
+
+    def _fill(self, region: Region, out: npt.NDArray[Any]) -> None:
+        *leading, rows, columns = region.slices
         if out.size:
             planes = self.table[tuple(leading)].reshape(-1, 2)
             outs = out.reshape(-1, *out.shape[3:])
             for file in np.unique(planes[:, 0]):
                 mine = np.flatnonzero(planes[:, 0] == file)
                 self.files[file].read(planes[mine, 1].tolist(), rows, columns, (outs[i] for i in mine))
-        return np.squeeze(out, axis=region.dropped)
-
-    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
-        """Pickle by re-opening."""
-        return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)

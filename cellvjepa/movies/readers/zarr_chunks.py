@@ -10,6 +10,7 @@ import errno
 import itertools
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
@@ -21,6 +22,9 @@ import numpy.typing as npt
 
 from cellvjepa.movies.readers.zarr_codec import CRC_BYTES, Bytes, checked
 from cellvjepa.movies.readers.zarr_layout import Layout, ShardIndex, layout_of
+
+_MOST_KEPT_BYTES = 2**26
+_KEPT = threading.local()
 
 _NOT_THERE = 2**64 - 1  # what an index says of a chunk that was never written
 
@@ -68,13 +72,15 @@ class ChunkedArray:
         """Return the lengths of a shard, if it is sharded."""
         return self.layout.shards
 
-    def read(self, part: tuple[slice, ...]) -> npt.NDArray[Any]:
+    def read(self, part: tuple[slice, ...], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """Read a part: decode each chunk that it touches once, and no other.
 
         Parameters
         ----------
         part
             One slice per axis, with 0 <= start, stop <= the axis' length, and a positive step.
+        out
+            Where to put it: as large as the part, of the native type; None: new memory.
 
         Returns
         -------
@@ -90,11 +96,13 @@ class ChunkedArray:
         """
         layout = self.layout
         assert len(part) == len(layout.shape), part
-        out = np.empty([len(range(one.start, one.stop, one.step)) for one in part], layout.dtype)
+        lengths = tuple(len(range(one.start, one.stop, one.step)) for one in part)
+        out = np.empty(lengths, layout.dtype) if out is None else out
+        assert (out.shape, out.dtype) == (lengths, layout.dtype), (out.shape, lengths, out.dtype)
         per_axis = [
             _by_file(_places(one, chunk), per_file) for one, chunk, per_file in zip(part, layout.chunks, layout.chunks_per_shard, strict=True)
         ]
-        scratch = _Scratch()
+        scratch = _scratch_of_this_thread()
         for files in itertools.product(*per_axis):
             name = layout.prefix + layout.separator.join(str(number) for number, _ in files)
             try:
@@ -216,9 +224,21 @@ class _Scratch:
         return self._encoded[:size]
 
     def decoded(self, size: int) -> Bytes:
-        if self._decoded.size != size:
+        if self._decoded.size < size:
             self._decoded = np.empty(size, np.uint8)
-        return self._decoded
+        return self._decoded[:size]
+
+    @property
+    def is_small(self) -> bool:
+        return self._encoded.size + self._decoded.size <= _MOST_KEPT_BYTES
+
+
+def _scratch_of_this_thread() -> _Scratch:
+    """Return what this thread used before: memory that is asked for again and again costs as much as decoding into it."""
+    scratch: _Scratch | None = getattr(_KEPT, "scratch", None)
+    if scratch is None or not scratch.is_small:
+        scratch = _KEPT.scratch = _Scratch()
+    return scratch
 
 
 def _places(part: slice, chunk: int) -> Iterator[_Place]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.movie import Key, LazyPixels, Shape5, region_of, reopened
+from cellvjepa.movies.movie import Key, LazyPixels, Region, Shape5, region_of, reopened
 from cellvjepa.movies.readers.axes import Arrangement
 from cellvjepa.movies.readers.zarr_array import COPY_AGAIN, StoredArray
 from cellvjepa.movies.readers.zarr_chunks import open_chunks
@@ -61,8 +61,8 @@ class ZarrPixels:
         return self._tczyx(self.array.chunks)
 
     @cached_property
-    def _read(self) -> Callable[[tuple[slice, ...]], npt.NDArray[Any]]:
-        """Return what reads parts of the array; threads that come here at once do the same twice, which harms nobody."""
+    def _read(self) -> Callable[[tuple[slice, ...], npt.NDArray[Any] | None], npt.NDArray[Any]]:
+        """Return what reads parts of the array, into memory if that is given; threads that come here at once do the same twice."""
         folder = self.array.folder
         chunks = open_chunks(folder.path, self.array.metadata) if isinstance(folder, LocalFolder) else None
         if chunks is not None:
@@ -74,7 +74,7 @@ class ZarrPixels:
             opened = zarr.open_array(store=store, path=path, mode="r", zarr_format=self.array.zarr_format)  # type: ignore[arg-type]
         except Exception as error:  # as below
             raise UserError(f"the array {folder.name} cannot be opened ({_reason(error)})", WRITE_AGAIN, self.uri) from error
-        return lambda part: np.asarray(opened[part])
+        return lambda part, out: _placed(np.asarray(opened[part]), out)
 
     def check_codecs(self) -> None:
         """Find out whether the array can be read, without reading pixels.
@@ -95,12 +95,42 @@ class ZarrPixels:
             If a chunk cannot be read or decoded.
         """
         region = region_of(key, self.shape)
+        found = self._of_array(region, None)
+        # Of an axis that the array does not have, none may have been asked for.
+        absent = tuple(part if source is None else slice(None) for source, part in zip(self.arrangement.sources, region.slices, strict=True))
+        return np.squeeze(self.arrangement.to_tczyx(found)[absent].astype(self.dtype, copy=False), axis=region.dropped)
+
+    def read_into(self, key: Key, out: npt.NDArray[Any], /) -> None:
+        """Read a part into memory that is there already (:class:`cellvjepa.movies.movie.FillsMemory`).
+
+        Raises
+        ------
+        UserError
+            As indexing.
+        """
+        region = region_of(key, self.shape)
+        sources = [source for source in self.arrangement.sources if source is not None]
+        there = [part for source, part in zip(self.arrangement.sources, region.slices, strict=True) if source is None]
+        if sources != sorted(sources) or any((part.start, part.stop) != (0, 1) for part in there):
+            out[...] = self[key]
+            return
+        lengths = [1] * len(self.array.shape)
+        for source, length in zip(self.arrangement.sources, region.shape, strict=True):
+            if source is not None:
+                lengths[source] = length
+        self._of_array(region, out.reshape(lengths))
+
+    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
+        """Pickle by re-opening."""
+        return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
+
+    def _of_array(self, region: Region, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         wanted = [slice(0, 1)] * len(self.array.shape)
         for source, part in zip(self.arrangement.sources, region.slices, strict=True):
             if source is not None:
                 wanted[source] = part
         try:
-            found = self._read(tuple(wanted))
+            return self._read(tuple(wanted), out)
         except UserError:
             raise
         except Exception as error:  # at damaged bytes codecs raise whatever they like: OSError, RuntimeError, zlib.error, EOFError, ...
@@ -109,13 +139,13 @@ class ZarrPixels:
                 lost = failure(error, self.uri)
                 raise UserError(f"the pixels from {first} on cannot be read: {lost.what}", lost.remedy, self.uri) from away(error)
             raise UserError(f"the pixels from {first} on cannot be read ({_reason(error)})", COPY_AGAIN, self.uri) from error
-        # Of an axis that the array does not have, none may have been asked for.
-        absent = tuple(part if source is None else slice(None) for source, part in zip(self.arrangement.sources, region.slices, strict=True))
-        return np.squeeze(self.arrangement.to_tczyx(found)[absent].astype(self.dtype, copy=False), axis=region.dropped)
 
-    def __reduce__(self) -> tuple[Callable[..., LazyPixels], tuple[Callable[[], LazyPixels], str, Shape5, str]]:
-        """Pickle by re-opening."""
-        return reopened, (self.reopen, self.uri, self.shape, self.dtype.str)
+
+def _placed(found: npt.NDArray[Any], out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    if out is None:
+        return found
+    out[...] = found
+    return out
 
 
 def _reason(error: Exception) -> str:
