@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import _thread
+import gc
 import threading
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellvjepa.errors import Cancelled, UserError
+from cellvjepa.movies.blocks import Block
 from cellvjepa.movies.clips import Clip, ClipShape, clip_at, read_clip, sampling
 from cellvjepa.movies.levels import measure_levels
 from cellvjepa.movies.movie import ArrayPixels, Movie, Resolution
@@ -243,3 +245,19 @@ def test_a_movie_that_is_too_short_is_refused_at_once() -> None:
 def test_stacks_of_different_depth_are_refused_where_they_stay_whole() -> None:
     with pytest.raises(UserError, match=r"two_channels.zarr: the movie has 3 planes, but plain.tif has 1, .*set clip.z to max"):
         stream_of(shape=replace(SHAPE, z="stack"))
+
+
+def test_blocks_that_nobody_needs_any_more_are_gone_at_once() -> None:
+    """Without the help of the garbage collector: a circle of references would keep gigabytes."""
+    movie = movie_of("one.zarr", noise(0, 100, 1, 1, 40, 40), chunk=2)
+    gc.collect()
+    gc.disable()
+    try:
+        with stream_of((movie,), live_blocks=4, clips_per_block=3, workers=2) as stream:
+            alive = []
+            for step in range(60):
+                stream.batch(step)
+                alive.append(sum(isinstance(one, Block) for one in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert max(alive) <= 4 + 2 * 4 + 4  # live, those of the batches made ahead, those read ahead
