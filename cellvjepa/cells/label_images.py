@@ -14,8 +14,11 @@ import pandas as pd
 from cellvjepa.cells.table import Cells, checked_cells, match_movies, stem_of
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.readers import ome_zarr, open_movie, series_folder, tiff
+from cellvjepa.movies.readers import open_movie
 from cellvjepa.movies.readers.names import natural_key
+from cellvjepa.movies.readers.series import series_folder
+from cellvjepa.movies.readers.tiff import tiff
+from cellvjepa.movies.readers.zarr import ome_zarr
 from cellvjepa.progress import Progress, silent
 
 ENDINGS = ("_track_labels", "_labels", "_label", "_cp_masks", "_masks", "_mask", "_segmentation", "_seg", "_tracks", "_tracked")

@@ -10,9 +10,9 @@ from dataclasses import replace
 from cellvjepa.errors import UserError
 from cellvjepa.movies.levels import VERSION, with_levels
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.readers.memory import users_memory
-from cellvjepa.movies.readers.recall import remember_levels, remembered_levels
-from cellvjepa.movies.readers.sources import Stamps
+from cellvjepa.movies.readers.memory.database import users_memory
+from cellvjepa.movies.readers.memory.recall import remember_levels, remembered_levels
+from cellvjepa.movies.readers.memory.sources import Stamps
 from cellvjepa.progress import Progress, silent
 
 _LOG = logging.getLogger(__name__)

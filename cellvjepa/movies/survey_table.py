@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cellvjepa.movies.readers.zarr_folder import printable
+from cellvjepa.movies.readers.zarr.folder import printable
 from cellvjepa.movies.survey import pieces_of
 
 MOST_ROWS = 30  # before movies that are alike share one

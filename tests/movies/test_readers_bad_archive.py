@@ -15,7 +15,7 @@ from cellvjepa.errors import UserError
 from cellvjepa.movies import readers
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_archive, open_archives
-from cellvjepa.movies.readers.zarr_folder import printable
+from cellvjepa.movies.readers.zarr.folder import printable
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellvjepa.movies.readers import open_movie, tiff
+from cellvjepa.movies.readers import open_movie
 from cellvjepa.movies.readers.finding import find
+from cellvjepa.movies.readers.tiff import tiff
 
 Told = Callable[..., np.ndarray[Any, Any]]
 WriteFrames = Callable[..., Path]

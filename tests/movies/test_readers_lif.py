@@ -32,7 +32,8 @@ def described(name: str, axes: str, pixels: Array, block: int, steps: dict[str, 
         dye = f"<ChannelProperty><Key>DyeName</Key><Value>{dyes[index]}</Value></ChannelProperty>" if index < len(dyes) else ""
         channels += (
             f'<ChannelDescription DataType="0" ChannelTag="0" Resolution="{8 * pixels.itemsize}" NameOfMeasuredQuantity="" Min="0" Max="1" '
-            f'Unit="" LUTName="{("Green", "Red", "Gray")[index]}" IsLUTInverted="0" BytesInc="{index * inc.get("C", 0)}" BitInc="0">{dye}</ChannelDescription>'
+            f'Unit="" LUTName="{("Green", "Red", "Gray")[index]}" IsLUTInverted="0" BytesInc="{index * inc.get("C", 0)}" '
+            f'BitInc="0">{dye}</ChannelDescription>'
         )
     for axis, length in reversed(list(zip(axes, pixels.shape, strict=True))):
         if axis != "C":

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellvjepa.movies.readers import mapped_file
-from cellvjepa.movies.readers.mapped_file import MappedFile
+from cellvjepa.movies.readers.microscopes import mapped_file
+from cellvjepa.movies.readers.microscopes.mapped_file import MappedFile
 
 
 def test_a_file_that_is_cut_off_says_so_where_touching_it_would_end_the_process(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.readers.name_pattern import MEANINGS, NamePattern, parse_pattern
+from cellvjepa.movies.readers.series.name_pattern import MEANINGS, NamePattern, parse_pattern
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.readers import open_archive, open_movie, zarr_folder
+from cellvjepa.movies.readers import open_archive, open_movie
+from cellvjepa.movies.readers.zarr import folder as zarr_folder
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 

@@ -15,7 +15,7 @@ import zarr
 
 from cellvjepa.movies.movie import PixelSize
 from cellvjepa.movies.readers import Given, open_archive, open_movie
-from cellvjepa.movies.readers.ome_zarr import images_in, label_uris, labels_of
+from cellvjepa.movies.readers.zarr.ome_zarr import images_in, label_uris, labels_of
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import ArrayPixels, Movie
 from cellvjepa.movies.readers import Given, open_movie
-from cellvjepa.movies.readers.zarr_pyramid import factor_of
+from cellvjepa.movies.readers.zarr.pyramid import factor_of
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 

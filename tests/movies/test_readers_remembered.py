@@ -17,11 +17,12 @@ import pytest
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.movies import readers
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.readers import Given, open_archive, recall
-from cellvjepa.movies.readers.memory import Memory, Remembered, key_of, users_memory
-from cellvjepa.movies.readers.recall import remember_levels, remembered_levels
-from cellvjepa.movies.readers.remembered import RememberedPixels
-from cellvjepa.movies.readers.sources import Stamps
+from cellvjepa.movies.readers import Given, open_archive
+from cellvjepa.movies.readers.memory import recall
+from cellvjepa.movies.readers.memory.database import Memory, Remembered, key_of, users_memory
+from cellvjepa.movies.readers.memory.recall import remember_levels, remembered_levels
+from cellvjepa.movies.readers.memory.remembered import RememberedPixels
+from cellvjepa.movies.readers.memory.sources import Stamps
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
@@ -204,7 +205,7 @@ def test_texts_that_are_no_movies_are_ignored(text: str, cache: Path, archive: P
 
 
 def test_a_locked_memory_is_done_without(cache: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cellvjepa.movies.readers.memory._WAIT_S", 0.05)
+    monkeypatch.setattr("cellvjepa.movies.readers.memory.database._WAIT_S", 0.05)
     open_archive(archive)
     with contextlib.closing(sqlite3.connect(cache)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -243,7 +244,7 @@ def test_several_processes_use_a_memory_at_once(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from cellvjepa.movies.readers.memory import Memory, Remembered
+from cellvjepa.movies.readers.memory.database import Memory, Remembered
 memory = Memory(Path(sys.argv[1]))
 for number in range(40):
     memory.keep({f"{sys.argv[2]} {number}".encode(): Remembered("stamp", f"{sys.argv[2]} {number}")})
@@ -256,8 +257,8 @@ for number in range(40):
 
 def test_the_longest_unused_is_forgotten_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 1e9
-    monkeypatch.setattr("cellvjepa.movies.readers.memory._LARGEST_BYTES", 30_000)
-    monkeypatch.setattr("cellvjepa.movies.readers.memory.time.time", lambda: now_s)
+    monkeypatch.setattr("cellvjepa.movies.readers.memory.database._LARGEST_BYTES", 30_000)
+    monkeypatch.setattr("cellvjepa.movies.readers.memory.database.time.time", lambda: now_s)
     memory = Memory(tmp_path / "movies.sqlite")
     rng = np.random.default_rng(0)
     texts = [rng.bytes(1000).hex() for _ in range(100)]

@@ -23,8 +23,9 @@ import pytest
 
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.readers import open_archive, open_archives, open_movie, zarr_remote
-from cellvjepa.movies.readers.ome_zarr import label_uris
+from cellvjepa.movies.readers import open_archive, open_archives, open_movie
+from cellvjepa.movies.readers.zarr import remote as zarr_remote
+from cellvjepa.movies.readers.zarr.ome_zarr import label_uris
 
 pytest.importorskip("obstore", reason="remote stores need the extra 'remote'")
 

@@ -17,7 +17,8 @@ import zarr
 
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.readers import open_archive, open_movie, zarr_remote
+from cellvjepa.movies.readers import open_archive, open_movie
+from cellvjepa.movies.readers.zarr import remote as zarr_remote
 
 pytest.importorskip("obstore", reason="remote stores need the extra 'remote'")
 

@@ -183,7 +183,7 @@ def test_any_files_are_pixels_or_an_error(data: st.DataObject, tmp_path: Path, t
 
 def test_a_hundred_thousand_frames_open_in_seconds(tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is counted is how often a file is opened: seconds depend on the machine."""
-    from cellvjepa.movies.readers import tiff
+    from cellvjepa.movies.readers.tiff import tiff
 
     tifffile.imwrite(tmp_path / "one.bin", told(8, 8), metadata=None)
     folder = tmp_path / "frames"

@@ -13,7 +13,7 @@ import pytest
 
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_archive, open_movie
-from cellvjepa.movies.readers.series_names import kin_among
+from cellvjepa.movies.readers.series.series_names import kin_among
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 

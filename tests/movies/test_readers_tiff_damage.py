@@ -14,7 +14,8 @@ import pytest
 import tifffile
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.readers import open_movie, tiff_planes
+from cellvjepa.movies.readers import open_movie
+from cellvjepa.movies.readers.tiff import planes as tiff_planes
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 

@@ -11,8 +11,8 @@ import tifffile
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie, PixelSize
 from cellvjepa.movies.readers import open_archive, open_movie
-from cellvjepa.movies.readers.tiff import read_contents
-from cellvjepa.movies.readers.tiff_sets import movies_in, set_of
+from cellvjepa.movies.readers.tiff.sets import movies_in, set_of
+from cellvjepa.movies.readers.tiff.tiff import read_contents
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
 
-from cellvjepa.movies.readers.zarr_chunks import ChunkedArray, open_chunks
+from cellvjepa.movies.readers.zarr.chunks import ChunkedArray, open_chunks
 
 Array = np.ndarray[Any, Any]
 

@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from cellvjepa.movies.readers.zarr_chunks import ChunkedArray, open_chunks
-from cellvjepa.movies.readers.zarr_codec import Codec
+from cellvjepa.movies.readers.zarr.chunks import ChunkedArray, open_chunks
+from cellvjepa.movies.readers.zarr.codec import Codec
 
 Array = np.ndarray[Any, Any]
 

@@ -95,7 +95,8 @@ def labels_inside(movie: Movie) -> dict[str, Movie]:
     UserError
         If they cannot be read.
     """
-    from cellvjepa.movies.readers import ome_zarr, open_movie
+    from cellvjepa.movies.readers import open_movie
+    from cellvjepa.movies.readers.zarr import ome_zarr
 
     is_zarr = "://" in movie.uri or ome_zarr.recognises(Path(movie.uri))
     return {uri.rpartition("/")[2]: open_movie(uri) for uri in ome_zarr.label_uris(movie.uri)} if is_zarr else {}

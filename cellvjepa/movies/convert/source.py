@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.readers.remembered import RememberedPixels
-from cellvjepa.movies.readers.series_pixels import SeriesPixels
+from cellvjepa.movies.readers.memory.remembered import RememberedPixels
+from cellvjepa.movies.readers.series.series_pixels import SeriesPixels
 from cellvjepa.movies.readers.several import parted
-from cellvjepa.movies.readers.tiff_planes import TiffPixels
+from cellvjepa.movies.readers.tiff.planes import TiffPixels
 
 
 def fingerprint(movie: Movie) -> str:

@@ -11,17 +11,21 @@ from pathlib import Path
 
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.readers import czi, lif, nd2, ndtiff, ome_zarr, series_folder, series_movie, tiff, tiff_sets
 from cellvjepa.movies.readers.finding import Found, Skipped, find
 from cellvjepa.movies.readers.given import NOTHING, Given
-from cellvjepa.movies.readers.memory import FORGETFUL, users_memory
+from cellvjepa.movies.readers.memory.database import FORGETFUL, users_memory
+from cellvjepa.movies.readers.memory.recall import open_or_recall
+from cellvjepa.movies.readers.microscopes import czi, lif, nd2, ndtiff
 from cellvjepa.movies.readers.names import natural_key
 from cellvjepa.movies.readers.opening import open_each
-from cellvjepa.movies.readers.recall import open_or_recall
-from cellvjepa.movies.readers.remote_archive import open_remote, open_remote_archive
+from cellvjepa.movies.readers.series import series_folder, series_movie
 from cellvjepa.movies.readers.several import named, parted
-from cellvjepa.movies.readers.zarr_folder import printable
-from cellvjepa.movies.readers.zarr_remote import is_address
+from cellvjepa.movies.readers.tiff import sets as tiff_sets
+from cellvjepa.movies.readers.tiff import tiff
+from cellvjepa.movies.readers.zarr import ome_zarr
+from cellvjepa.movies.readers.zarr.folder import printable
+from cellvjepa.movies.readers.zarr.remote import is_address
+from cellvjepa.movies.readers.zarr.remote_archive import open_remote, open_remote_archive
 from cellvjepa.progress import Progress, silent
 
 __all__ = ["NOTHING", "Archive", "Given", "Skipped", "absolute", "open_archive", "open_archives", "open_movie"]
@@ -102,7 +106,7 @@ def open_archive(path: str | os.PathLike[str], given: Given = NOTHING, *, rememb
         What the user says about the files.
     remember
         Whether what earlier runs learnt about files that have not changed since is used, and what is learnt is kept for later runs
-        (:func:`cellvjepa.movies.readers.memory.users_memory`). Pixels of remembered movies are opened when they are first read.
+        (:func:`cellvjepa.movies.readers.memory.database.users_memory`). Pixels of remembered movies are opened when they are first read.
     progress
         Told of every few movies, and of those that take long.
 

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cellvjepa.errors import UserError
-from cellvjepa.movies.readers import czi, lif, nd2, ndtiff, ome_zarr
-from cellvjepa.movies.readers.file_series import Series, is_folder, is_frame_name
-from cellvjepa.movies.readers.foreign import INSTALL, installed
 from cellvjepa.movies.readers.given import NOTHING, Given
-from cellvjepa.movies.readers.name_pattern import NamePattern, parse_pattern
+from cellvjepa.movies.readers.microscopes import czi, lif, nd2, ndtiff
+from cellvjepa.movies.readers.microscopes.foreign import INSTALL, installed
 from cellvjepa.movies.readers.names import looks_like_labels, natural_key
-from cellvjepa.movies.readers.series_folder import by_pattern, sorted_inside
-from cellvjepa.movies.readers.zarr_folder import METADATA_FILES, printable
+from cellvjepa.movies.readers.series.file_series import Series, is_folder, is_frame_name
+from cellvjepa.movies.readers.series.name_pattern import NamePattern, parse_pattern
+from cellvjepa.movies.readers.series.series_folder import by_pattern, sorted_inside
+from cellvjepa.movies.readers.zarr import ome_zarr
+from cellvjepa.movies.readers.zarr.folder import METADATA_FILES, printable
 
 _UNREAD = re.compile(r".*\.(oi[bf]|ims|vsi|zvi|dv|r3d|h5|hdf5|avi|mp4|mov|mpg|png|jpe?g|bmp|zip)", re.IGNORECASE)
 LABELS = ("looks like a label image", "give it with --cells; if it is a movie, give it alone or rename it")

@@ -1,0 +1,1 @@
+"""Formats of one maker: ND2, CZI, LIF, NDTiff."""

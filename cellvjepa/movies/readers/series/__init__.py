@@ -1,0 +1,1 @@
+"""Movies of one file per frame."""

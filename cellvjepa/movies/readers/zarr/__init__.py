@@ -1,0 +1,1 @@
+"""OME-Zarr, on disk and behind addresses."""
