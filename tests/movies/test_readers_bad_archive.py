@@ -120,13 +120,17 @@ def test_a_reader_that_fails_in_an_unforeseen_way_costs_that_movie_only(archive:
 
 
 def test_a_movie_that_does_not_answer_costs_that_movie_only(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, answer = readers.open_movie, threading.Event()
+    real, answer, answered = readers.open_movie, threading.Event(), threading.Event()
     monkeypatch.setattr("cellvjepa.movies.readers.opening.open_each.__kwdefaults__", {**_quick()})
 
     def hanging(path: str, *rest: Any) -> Movie:
-        if path.endswith("a.tif"):
-            answer.wait(30)
-        return real(path, *rest)
+        if not path.endswith("a.tif"):
+            return real(path, *rest)
+        answer.wait(30)
+        try:
+            return real(path, *rest)
+        finally:
+            answered.set()
 
     monkeypatch.setattr(readers, "open_movie", hanging)
     try:
@@ -134,6 +138,7 @@ def test_a_movie_that_does_not_answer_costs_that_movie_only(archive: Path, monke
         assert reasons(archive)["day1/a.tif"] == "it did not answer within 0 s. check the disk, or the connection to the file server"
     finally:
         answer.set()
+        answered.wait(30)  # the thread that was given up still reads the file
 
 
 def _quick() -> dict[str, Any]:

@@ -4,6 +4,7 @@ import _thread
 import gc
 import threading
 import time
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellvjepa.errors import Cancelled, UserError
-from cellvjepa.movies.blocks import Block
+from cellvjepa.movies.blocks import Block, read_block
 from cellvjepa.movies.clips import Clip, ClipShape, clip_at, read_clip, sampling
 from cellvjepa.movies.levels import measure_levels
 from cellvjepa.movies.movie import ArrayPixels, Movie, Resolution
@@ -247,9 +248,17 @@ def test_stacks_of_different_depth_are_refused_where_they_stay_whole() -> None:
         stream_of(shape=replace(SHAPE, z="stack"))
 
 
-def test_blocks_that_nobody_needs_any_more_are_gone_at_once() -> None:
+def test_blocks_that_nobody_needs_any_more_are_gone_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the help of the garbage collector: a circle of references would keep gigabytes."""
     movie = movie_of("one.zarr", noise(0, 100, 1, 1, 40, 40), chunk=2)
+    made: list[weakref.ref[Block]] = []
+
+    def reading(*arguments: Any) -> Block:
+        block = read_block(*arguments)
+        made.append(weakref.ref(block))
+        return block
+
+    monkeypatch.setattr("cellvjepa.movies.stream.read_block", reading)
     gc.collect()
     gc.disable()
     try:
@@ -257,7 +266,8 @@ def test_blocks_that_nobody_needs_any_more_are_gone_at_once() -> None:
             alive = []
             for step in range(60):
                 stream.batch(step)
-                alive.append(sum(isinstance(one, Block) for one in gc.get_objects()))
+                alive.append(sum(one() is not None for one in made))
     finally:
         gc.enable()
+    assert len(made) > 60
     assert max(alive) <= 4 + 2 * 4 + 4  # live, those of the batches made ahead, those read ahead
