@@ -134,7 +134,7 @@ def test_slices_are_time_only_where_that_may_be() -> None:
 @pytest.mark.parametrize(
     ("names", "lengths", "message"),
     [
-        ("QQYX", (5, 2, 3, 4), r"a: the file does not say what its axes are \(5 x 2 x 3 x 4\)\. save it with named axes"),
+        ("QQYX", (5, 2, 3, 4), r"a: the file does not say what its axes are \(5 x 2 x 3 x 4\)\. say it with --axes"),
         ("TQYX", (5, 2, 3, 4), "does not say what its axes are"),
         ("TTYX", (5, 2, 3, 4), "the axis T is there twice"),
         ("TX", (5, 2), "there is no image plane: the axes are T X"),

@@ -88,7 +88,8 @@ def arrange(names: Sequence[str], lengths: Sequence[int], where: str, *, given: 
         origins["T"] = "assumed"
         problems.append(
             Problem(
-                f"the file does not say what its axis of {length_of('T')} planes is; it is taken as time", f"if it is depth or channels, {_NAME_THEM}"
+                f"the file does not say what its axis of {length_of('T')} planes is; it is taken as time",
+                "if it is depth or channels, say so with --axes (--axes ZYX, --axes CYX)",
             )
         )
     elif slices_may_be_time and length_of("Z") > 1 and length_of("T") == length_of("C") == 1:
@@ -97,12 +98,12 @@ def arrange(names: Sequence[str], lengths: Sequence[int], where: str, *, given: 
         problems.append(
             Problem(
                 f"the file calls its {length_of('T')} planes slices and has no time; they are taken as time",
-                "if they are a z-stack, save it as OME-TIFF or OME-Zarr; if they are time, swap Z and T in ImageJ (Image > Properties)",
+                "if they are a z-stack, say so with --axes ZYX",
             )
         )
     if unexplained:
         shown = " x ".join(str(n) for n in lengths)
-        raise UserError(f"the file does not say what its axes are ({shown})", _NAME_THEM, where)
+        raise UserError(f"the file does not say what its axes are ({shown})", f"say it with --axes (as --axes TZYX), or {_NAME_THEM}", where)
     sources = (found.get("T"), found.get("C"), found.get("Z"), found["Y"], found["X"])
     return Arrangement(sources, origins, tuple(problems))
 
