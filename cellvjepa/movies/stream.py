@@ -1,8 +1,7 @@
 """The stream of training clips: a block is decoded once, many clips are cut from it, and the next batches are made ahead.
 
-What a batch holds is a function of the seed and the step alone. Of ``live_blocks`` slots, slot ``j`` holds at step ``s`` its
-block number ``n = (s + j * life // live_blocks) // life``, where ``life`` is how many steps a block lasts: the slots are refilled
-one after another, never all at once. Block and clips are drawn from generators seeded with (seed, j, n) and (seed, step, i).
+What a batch holds is a function of the seed and the step alone: which block a clip is cut from (:mod:`cellvjepa.movies.schedule`) by
+the step; block and clip by generators seeded with (seed, slot, number) and (seed, step, index).
 So a run continues exactly after a stop, with no state to save, and however many threads read.
 """
 
@@ -29,6 +28,7 @@ from cellvjepa.movies.clips import Clip, ClipShape
 from cellvjepa.movies.levels import measure_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.resampling import is_exact
+from cellvjepa.movies.schedule import Schedule, Turn
 from cellvjepa.movies.trouble import GoneError, Patience, Trouble
 from cellvjepa.movies.workers import CancelledWorkError, Workers
 
@@ -149,8 +149,8 @@ class Stream:
         if not movies:
             raise UserError("there is no movie to take clips from", "give at least one movie")
         self._shape, self._batch_size, self._seed = shape, batch_size, seed
-        self._live_blocks, self._foreground_share = live_blocks, foreground_share
-        self._life_steps = max(1, round(live_blocks * clips_per_block / batch_size))
+        self._foreground_share = foreground_share
+        self._schedule = Schedule(batch_size, live_blocks, max(1, round(live_blocks * clips_per_block / batch_size)))
         budget = Budget(self._block_bytes(movies, memory_mb), clips_per_block)
         self._sources = [source_of(movie, shape, budget) for movie in movies]
         self._cumulated = np.cumsum([source.weight for source in self._sources])
@@ -158,7 +158,7 @@ class Stream:
         self._buffers = Buffers(_shipped_type(movies), for_gpu=True)
         self._block_memory = Buffers(np.dtype(np.uint8))
         self._measured: dict[int, npt.NDArray[np.float64]] = {}
-        self._blocks: dict[tuple[int, int], Future[Block]] = {}
+        self._blocks: dict[Turn, Future[Block]] = {}
         self._batches: dict[int, Future[_Contents]] = {}
         self._lent: Buffer | None = None
         self._asking = threading.Lock()
@@ -186,7 +186,7 @@ class Stream:
                 self._buffers.give_back(self._lent)
                 self._lent = None
             wanted = range(step, step + 1 + _AHEAD)
-            upcoming = self._upcoming(wanted[-1])
+            upcoming = self._schedule.upcoming(wanted[-1], _BLOCKS_AHEAD)
             self._forget_all_but(wanted, upcoming)
             for ahead in wanted:
                 self._request(ahead)
@@ -228,24 +228,7 @@ class Stream:
         """Close the stream."""
         self.close()
 
-    def _slot(self, step: int, index: int) -> tuple[int, int]:
-        """Return slot and block number of the ``index``-th clip of a step."""
-        slot = (step * self._batch_size + index) % self._live_blocks
-        return slot, (step + slot * self._life_steps // self._live_blocks) // self._life_steps
-
-    def _keys(self, step: int) -> list[tuple[int, int]]:
-        return list(dict.fromkeys(self._slot(step, i) for i in range(min(self._batch_size, self._live_blocks))))
-
-    def _upcoming(self, step: int) -> dict[tuple[int, int], int]:
-        """Return the blocks that are needed next after a step, and the first step that needs each."""
-        life, first_steps = self._life_steps, {}
-        for slot in range(self._live_blocks):
-            shift = slot * life // self._live_blocks
-            number = (step + shift) // life + 1
-            first_steps[slot, number] = number * life - shift
-        return dict(sorted(first_steps.items(), key=lambda item: item[1])[:_BLOCKS_AHEAD])
-
-    def _block(self, key: tuple[int, int], step: int) -> Future[Block]:
+    def _block(self, key: Turn, step: int) -> Future[Block]:
         if key not in self._blocks:
             self._blocks[key] = self._workers.submit(step, partial(self._read, *key))
         return self._blocks[key]
@@ -253,11 +236,11 @@ class Stream:
     def _request(self, step: int) -> None:
         """Queue a batch for when the blocks that it needs are there."""
         if step not in self._batches:
-            blocks = {key: self._block(key, step) for key in self._keys(step)}
+            blocks = {key: self._block(key, step) for key in self._schedule.needed(step)}
             self._batches[step] = self._workers.submit_after(blocks.values(), step, partial(self._make, step, blocks))
 
-    def _forget_all_but(self, steps: range, upcoming: Mapping[tuple[int, int], int]) -> None:
-        keys = {key for step in steps for key in self._keys(step)} | set(upcoming)
+    def _forget_all_but(self, steps: range, upcoming: Mapping[Turn, int]) -> None:
+        keys = {key for step in steps for key in self._schedule.needed(step)} | set(upcoming)
         for step in [step for step in self._batches if step not in steps]:
             self._batches.pop(step).cancel()
         for key in [key for key in self._blocks if key not in keys]:
@@ -287,9 +270,9 @@ class Stream:
         level: npt.NDArray[np.float64] = levels[at.channel]
         return level
 
-    def _make(self, step: int, blocks: Mapping[tuple[int, int], Future[Block]]) -> _Contents:
+    def _make(self, step: int, blocks: Mapping[Turn, Future[Block]]) -> _Contents:
         shape = self._shape
-        of_sample = [blocks[self._slot(step, i)].result() for i in range(self._batch_size)]
+        of_sample = [blocks[self._schedule.turn(step, i)].result() for i in range(self._batch_size)]
         found = [block.at.source.found for block in of_sample]
         shapes = tuple((shape.frames, sampling.planes, *sampling.read_px) for sampling in found)
         ends = np.cumsum([0, *(math.prod(one) for one in shapes)])
@@ -308,9 +291,9 @@ class Stream:
     def _block_bytes(self, movies: Sequence[Movie], memory_mb: int) -> int:
         """Return what a block may take: the live ones and those read ahead share what the batches leave."""
         clip_bytes = self._shape.frames * self._shape.size_px**2 * _shipped_type(movies).itemsize
-        ahead = math.ceil(self._live_blocks * (_AHEAD + 1) / self._life_steps) + _BLOCKS_AHEAD
+        ahead = self._schedule.renewed_within(_AHEAD + 1) + _BLOCKS_AHEAD
         left = memory_mb * 10**6 - (_AHEAD + 2) * self._batch_size * clip_bytes
-        return max(0, left) // (self._live_blocks + ahead)
+        return max(0, left) // (self._schedule.slots + ahead)
 
 
 def _awaited(future: Future[_Contents]) -> _Contents:
