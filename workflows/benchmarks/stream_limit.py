@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class Limit:
 
 def measure_limit(layout: Layout, path: Path, clip: tuple[int, int, int], seconds: float) -> Limit:
     """Decode random blocks for some seconds, and cut clips from each."""
+    _warm(path)
     rng = np.random.default_rng(0)
     batch = np.empty((CLIPS_PER_BLOCK, *clip), np.uint16)
     if layout.name == "tiff contiguous":
@@ -74,6 +76,14 @@ def measure_limit(layout: Layout, path: Path, clip: tuple[int, int, int], second
         decoded += block.nbytes
         crops.append(_crop(block, clip, rng, batch))
     return Limit(decoded / decode_s, float(np.median(crops)))
+
+
+def _warm(path: Path) -> None:
+    """Read all of it once, so that what follows comes from memory and not from the disk."""
+    for file in [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]:
+        with FileIO(file) as opened:
+            while opened.read(2**24):
+                pass
 
 
 def _for(seconds: float) -> Iterator[None]:
@@ -107,7 +117,10 @@ def _zarr(path: Path) -> tuple[tuple[int, ...], tuple[int, ...], Callable[[tuple
         if not sharded:
             return file, 0, file.stat().st_size
         if file not in tables:
-            tables[file] = np.frombuffer(file.read_bytes()[-math.prod(in_file) * 16 - 4 : -4], "<u8").reshape(*in_file, 2)
+            table_bytes = math.prod(in_file) * 16
+            with FileIO(file) as opened:  # the index at its end only: a shard is large
+                opened.seek(-table_bytes - 4, os.SEEK_END)
+                tables[file] = np.frombuffer(opened.read(table_bytes), "<u8").reshape(*in_file, 2)
         offset, size = tables[file][tuple(i % n for i, n in zip(index, in_file, strict=True))]
         return file, int(offset), int(size)
 
