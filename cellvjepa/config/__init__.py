@@ -1,0 +1,31 @@
+"""Every tunable of every room, once. The defaults are the preset ``tiny``.
+
+A run keeps its complete configuration in ``config.yaml``; the command line, the plugin's forms and the
+documentation read titles, descriptions and units from here.
+"""
+
+from cellvjepa.config.clip import ClipConfig
+from cellvjepa.config.embed import EmbedConfig
+from cellvjepa.config.loading import config_from, load_config, save_config
+from cellvjepa.config.masks import BlockMaskConfig, MaskConfig
+from cellvjepa.config.model import ModelConfig
+from cellvjepa.config.monitor import MonitorConfig
+from cellvjepa.config.probe import ProbeConfig
+from cellvjepa.config.training import TrainingConfig
+from cellvjepa.config.whole import Config, differences
+
+__all__ = [
+    "BlockMaskConfig",
+    "ClipConfig",
+    "Config",
+    "EmbedConfig",
+    "MaskConfig",
+    "ModelConfig",
+    "MonitorConfig",
+    "ProbeConfig",
+    "TrainingConfig",
+    "config_from",
+    "differences",
+    "load_config",
+    "save_config",
+]

@@ -1,0 +1,124 @@
+"""The configuration from a preset, a YAML file or plain values, with overrides; and back into a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cellvjepa.config.whole import Config
+from cellvjepa.errors import UserError
+from cellvjepa.shipped import presets_folder
+from cellvjepa.writing import atomic_path
+
+
+def load_config(source: str | os.PathLike[str] | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration from a preset name or a YAML file, and apply ``section.field=value`` overrides.
+
+    Parameters
+    ----------
+    source
+        ``"tiny"``, ``"small"``, ``"base"``, or the path of a YAML file; ``None`` gives the defaults.
+    overrides
+        E.g. ``["training.steps=60", "clip.size_px=32"]``; values are written as in YAML.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or no YAML, a key is unknown or a value is not allowed.
+    """
+    values = {} if source is None else _read_yaml(_config_path(source))
+    return config_from(values, overrides, "the configuration" if source is None else source)
+
+
+def config_from(values: Mapping[str, Any], overrides: Sequence[str] = (), where: str | os.PathLike[str] = "the configuration") -> Config:
+    """Make a configuration of plain values, e.g. those kept beside an encoder, and apply overrides.
+
+    Raises
+    ------
+    UserError
+        As :func:`load_config`; ``where`` is named in it.
+    """
+    changed = {section: dict(fields) if isinstance(fields, Mapping) else fields for section, fields in values.items()}
+    for override in overrides:
+        _override(changed, override)
+    try:
+        return Config.model_validate(changed)
+    except ValidationError as error:
+        raise _readable(error, os.fspath(where)) from None
+
+
+def save_config(config: Config, path: str | os.PathLike[str]) -> None:
+    """Write the complete configuration as YAML."""
+    with atomic_path(path) as part:
+        part.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
+def _config_path(source: str | os.PathLike[str]) -> Path:
+    path = Path(source)
+    if path.suffix:
+        return path
+    presets = {p.stem: p for p in presets_folder().glob("*.yaml")}
+    if path.name in presets and path.parent == Path():
+        return presets[path.name]
+    raise UserError(f"there is no preset named '{source}'", f"choose one of {', '.join(sorted(presets))}, or give the path of a .yaml file")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("the configuration file does not exist", "check the path", path) from None
+    except IsADirectoryError:
+        raise UserError("this is a folder", "give the path of a .yaml file", path) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"this is not valid YAML ({error})", "compare it with workflows/configs/tiny.yaml", path) from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError("the file holds no sections", "write 'training:' and below it, indented, 'steps: 60'", path)
+    return values
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    section, dot, field = key.strip().partition(".")
+    if not equals or not dot:
+        raise UserError(f"'{override}' is not of the form section.field=value", "write for example training.steps=60", "--set")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"the value of '{override}' is not valid YAML", "write for example training.steps=60", "--set") from None
+    # YAML reads 1e-3 as text (it wants 1.0e-3); people and papers write 1e-3.
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    fields = values.setdefault(section, {})
+    if not isinstance(fields, dict):
+        raise UserError(f"the section '{section}' holds no fields", "write fields below it, indented", "--set")
+    fields[field] = value
+
+
+def _readable(error: ValidationError, where: str) -> UserError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return UserError(f"unknown key '{key}'", f"known here: {', '.join(_siblings(first['loc']))}", where)
+    found = f"{key} = {first['input']!r}: {first['msg']}" if key else first["msg"].removeprefix("Value error, ")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return UserError(found + more, "correct the value", where)
+
+
+def _siblings(loc: tuple[int | str, ...]) -> list[str]:
+    fields = Config.model_fields
+    if len(loc) > 1 and loc[0] in fields:
+        section = fields[str(loc[0])].annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            return list(section.model_fields)
+    return list(fields)

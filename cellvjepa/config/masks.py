@@ -1,0 +1,46 @@
+"""What is hidden from the encoder, and what it has to predict."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from cellvjepa.config.section import PositiveFloat, PositiveInt, Section
+
+
+class BlockMaskConfig(Section):
+    """One mask generator: blocks that span all time steps (V-JEPA, arXiv 2404.08471, section 3)."""
+
+    blocks: PositiveInt = Field(8, title="Blocks", description="Blocks whose union is hidden.")
+    area: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, title="Area of a block", description="Area of one block as a share of the image. [0-1]")
+    aspect: tuple[PositiveFloat, PositiveFloat] = Field(
+        (0.75, 1.5), title="Aspect ratio", description="Range of height over width of a block, drawn uniformly."
+    )
+    context_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1875, title="Context share", description="Tokens shown to the context encoder, as an exact share of all tokens. [0-1]"
+    )
+    target_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.25, title="Target share", description="Tokens to predict, as an exact share of all tokens. [0-1]"
+    )
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if self.context_share + self.target_share > 1:
+            raise ValueError("context_share + target_share must not exceed 1")
+        if self.aspect[0] > self.aspect[1]:
+            raise ValueError("aspect must be given as (smallest, largest)")
+        return self
+
+
+class MaskConfig(Section):
+    """The mask generators; each has a mask token of its own in the predictor."""
+
+    generators: Annotated[tuple[BlockMaskConfig, ...], Field(min_length=1)] = Field(
+        (
+            BlockMaskConfig(),
+            BlockMaskConfig(blocks=2, area=0.7, context_share=0.09375, target_share=0.25),
+        ),
+        title="Mask generators",
+        description="Short-range (many small blocks) and long-range (few large blocks) masks.",
+    )

@@ -1,0 +1,33 @@
+"""The network."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from cellvjepa.config.section import PositiveInt, Section
+
+
+class ModelConfig(Section):
+    """The network: encoder (a vision transformer over tubelets) and predictor."""
+
+    tubelet: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
+        (4, 1, 8, 8), title="Tubelet", description="Extent of one token along t, z, y, x. [frames, planes, px, px]"
+    )
+    dim: PositiveInt = Field(128, title="Width", description="Width of the encoder; an embedding has this many numbers per channel.")
+    depth: PositiveInt = Field(6, title="Depth", description="Transformer blocks of the encoder.")
+    heads: PositiveInt = Field(4, title="Heads", description="Attention heads of the encoder.")
+    predictor_dim: PositiveInt = Field(64, title="Predictor width", description="Width of the predictor.")
+    predictor_depth: PositiveInt = Field(4, title="Predictor depth", description="Transformer blocks of the predictor.")
+    predictor_heads: PositiveInt = Field(4, title="Predictor heads", description="Attention heads of the predictor.")
+    rope: Literal["interleaved", "tiled"] = Field(
+        "interleaved", title="RoPE frequencies", description="interleaved (V-JEPA 2.1) or tiled (as released with V-JEPA 2)."
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        for width, heads, name in ((self.dim, self.heads, "dim"), (self.predictor_dim, self.predictor_heads, "predictor_dim")):
+            if width % heads:
+                raise ValueError(f"{name} ({width}) must be a multiple of its heads ({heads})")
+        return self

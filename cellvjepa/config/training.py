@@ -1,0 +1,68 @@
+"""How the encoder is pretrained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cellvjepa.config.section import PositiveFloat, PositiveInt, Section, Share
+
+
+class TrainingConfig(Section):
+    """How the encoder is pretrained."""
+
+    steps: PositiveInt = Field(1500, title="Steps", description="Optimiser steps. [steps]")
+    batch_size: PositiveInt = Field(32, title="Batch size", description="Clips per optimiser step. [clips]")
+    accumulation: PositiveInt = Field(
+        1, title="Gradient accumulation", description="Parts a batch is cut into to save memory; must divide batch_size."
+    )
+    learning_rate: PositiveFloat = Field(5e-4, title="Learning rate", description="Peak learning rate of AdamW.")
+    final_learning_rate: Annotated[float, Field(ge=0)] = Field(
+        1e-6, title="Final learning rate", description="Learning rate at the end of the cosine."
+    )
+    warmup_share: Share = Field(0.1, title="Warm-up", description="Share of the steps over which the learning rate rises. [0-1]")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        0.04, title="Weight decay", description="AdamW weight decay; biases and 1-d tensors have none."
+    )
+    clip_grad_norm: PositiveFloat = Field(1.0, title="Gradient clipping", description="Largest gradient norm, from step 0.")
+    ema_window_start: Annotated[float, Field(ge=0)] = Field(
+        0.5, title="EMA window at the start", description="Averaging window 1/(1-m) of the target encoder as a share of all steps. 0: copy each step."
+    )
+    ema_window_end: Annotated[float, Field(ge=0)] = Field(
+        20.0, title="EMA window at the end", description="The same at the last step; in between m changes linearly."
+    )
+    variance_covariance: Annotated[float, Field(ge=0)] = Field(
+        0.2, title="Variance-covariance weight", description="Weight of the term that keeps features from collapsing; 0 is the published V-JEPA."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", title="Precision", description="auto: bfloat16 autocast where the device computes it natively."
+    )
+    device: str = Field("auto", title="Device", description="auto, cpu, cuda, cuda:0, mps.")
+    seed: Annotated[int, Field(ge=0)] = Field(0, title="Seed", description="Seed of weights, clips and masks.")
+    log_every: PositiveInt = Field(10, title="Log interval", description="Steps between lines of metrics.jsonl. [steps]")
+    checkpoint_every: PositiveInt = Field(100, title="Checkpoint interval", description="Steps between checkpoints. [steps]")
+    checkpoints_kept: PositiveInt = Field(3, title="Checkpoints kept", description="Rolling checkpoints kept on disk.")
+    data_workers: PositiveInt = Field(1, title="Reader threads", description="Threads that read and decode movies. [threads]")
+    live_blocks: PositiveInt = Field(
+        8, title="Live blocks", description="Decoded pieces of movies held in memory; clips of a batch are cut from these. [blocks]"
+    )
+    clips_per_block: PositiveInt = Field(
+        64, title="Clips per block", description="Clips cut from a decoded piece before it makes room for the next. [clips]"
+    )
+    data_memory_mb: PositiveInt = Field(
+        2048, title="Memory for clips", description="Memory for decoded pieces and batches, however many movies there are. [MB]"
+    )
+    data_patience_s: Annotated[float, Field(ge=0)] = Field(
+        600.0, title="Patience with shares", description="How long to wait for a drive that has gone away before the run stops, to be resumed. [s]"
+    )
+    orientations: bool = Field(False, title="Orientations", description="Show clips in all eight orientations: flipped, and turned by quarters.")
+    gain: Annotated[float, Field(ge=0, le=3)] = Field(
+        0.0, title="Gain", description="Brightness of a clip is multiplied by a factor between 1/(1+gain) and 1+gain; 0: as it is."
+    )
+
+    @model_validator(mode="after")
+    def _accumulation_divides(self) -> Self:
+        if self.batch_size % self.accumulation:
+            raise ValueError(f"accumulation ({self.accumulation}) must divide batch_size ({self.batch_size})")
+        return self
