@@ -23,8 +23,10 @@ from cellvjepa.movies.stream import Batch, Stream
 from cellvjepa.movies.trouble import Patience
 from cellvjepa.progress import Progress, silent
 from cellvjepa.training.checkpoint import list_checkpoints, refuse_another_configuration
+from cellvjepa.training.examples import batch_positions
+from cellvjepa.training.loop import train
 from cellvjepa.training.monitor import measure_health
-from cellvjepa.training.trainer import Trainer, batch_positions, train
+from cellvjepa.training.trainer import Trainer
 from cellvjepa.writing import writable_folder
 
 _MONITOR_SEEDS = 10**9  # added to the seed: keeps the monitor's clips apart from those of training
@@ -85,10 +87,11 @@ def pretrain(
     pixels, positions = pixels.to(device), None if positions is None else positions.to(device)
     with _stream(movies, shape, config, config.training.seed, config.training.batch_size, config.training.live_blocks) as stream:
         train(
-            Trainer(model, config, device, scales),
+            Trainer(model, config, device),
             stream,
             run,
             lambda trained: measure_health(trained.target_encoder, pixels, config.training.batch_size, positions),
+            scales,
             resume=resume,
             progress=progress,
         )

@@ -9,7 +9,7 @@ from cellvjepa.config import Config
 from cellvjepa.errors import UserError
 from cellvjepa.model.vjepa import VJepa, build_vjepa
 from cellvjepa.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from cellvjepa.training.trainer import make_optimizer
+from cellvjepa.training.optimizer import make_optimizer
 
 
 def stepped(config: Config) -> tuple[VJepa, torch.optim.AdamW]:

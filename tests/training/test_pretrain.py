@@ -24,9 +24,10 @@ from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.readers import open_archive
 from cellvjepa.movies.stream import Batch
 from cellvjepa.training.checkpoint import list_checkpoints
+from cellvjepa.training.examples import batch_positions, make_examples
 from cellvjepa.training.metrics import read_metrics
 from cellvjepa.training.pretrain import pretrain, run_config
-from cellvjepa.training.trainer import Trainer, batch_positions
+from cellvjepa.training.trainer import Trainer
 
 EXACT = ("step", "loss", "loss_ratio", "variance_covariance", "target_std", "rankme", "rankme_tokens", "grad_norm", "learning_rate", "momentum")
 
@@ -128,9 +129,9 @@ def made_up_batch(pixels: np.ndarray) -> Batch:
 
 def test_a_refused_step_changes_nothing(tiny_config: Config) -> None:
     model = build_vjepa(tiny_config, seed=0)
-    trainer = Trainer(model, tiny_config, torch.device("cpu"), UNSCALED)
+    trainer = Trainer(model, tiny_config, torch.device("cpu"))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    examples = trainer.examples(0, made_up_batch(np.zeros((4, 1, 8, 1, 32, 32), np.float32)))
+    examples = make_examples(0, made_up_batch(np.zeros((4, 1, 8, 1, 32, 32), np.float32)), tiny_config, UNSCALED, trainer.device)
     with pytest.raises(UserError, match="not finite at step 0"):
         trainer.step(0, replace(examples, pixels_B1TZYX=torch.full_like(examples.pixels_B1TZYX, torch.nan)))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
@@ -142,8 +143,8 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch(tiny_config: Confi
     norms = []
     for parts in (1, 2, 4):
         config = with_training(tiny_config, accumulation=parts, variance_covariance=0.0)
-        trainer = Trainer(build_vjepa(config, seed=0), config, torch.device("cpu"), UNSCALED)
-        norms.append(trainer.step(0, trainer.examples(0, batch)).grad_norm)
+        trainer = Trainer(build_vjepa(config, seed=0), config, torch.device("cpu"))
+        norms.append(trainer.step(0, make_examples(0, batch, trainer.config, UNSCALED, trainer.device)).grad_norm)
     assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
 
 
@@ -155,8 +156,8 @@ def test_movies_at_another_sampling_keep_their_distances(tiny_config: Config) ->
     assert batch_positions(batch, slow).tolist() == [[2.0, 1.0, 1.0, 1.0]] * 4  # type: ignore[union-attr]
     losses = []
     for scales in (plain, slow):
-        trainer = Trainer(build_vjepa(tiny_config, seed=0), tiny_config, torch.device("cpu"), scales)
-        losses.append(trainer.evaluate(trainer.examples(0, batch)).latent)
+        trainer = Trainer(build_vjepa(tiny_config, seed=0), tiny_config, torch.device("cpu"))
+        losses.append(trainer.evaluate(make_examples(0, batch, tiny_config, scales, trainer.device)).latent)
     assert losses[0] != losses[1]
 
 
