@@ -7,7 +7,7 @@ documentation read titles, descriptions and units from here.
 from cellvjepa.config.clip import ClipConfig
 from cellvjepa.config.embed import EmbedConfig
 from cellvjepa.config.loading import config_from, load_config, save_config
-from cellvjepa.config.masks import BlockMaskConfig, MaskConfig
+from cellvjepa.config.masks import BlockMaskConfig, ForecastMaskConfig, MaskConfig, MaskGenerator
 from cellvjepa.config.model import ModelConfig
 from cellvjepa.config.monitor import MonitorConfig
 from cellvjepa.config.probe import ProbeConfig
@@ -19,7 +19,9 @@ __all__ = [
     "ClipConfig",
     "Config",
     "EmbedConfig",
+    "ForecastMaskConfig",
     "MaskConfig",
+    "MaskGenerator",
     "ModelConfig",
     "MonitorConfig",
     "ProbeConfig",

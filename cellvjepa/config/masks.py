@@ -33,14 +33,29 @@ class BlockMaskConfig(Section):
         return self
 
 
+class ForecastMaskConfig(Section):
+    """A generator that shows places early in a clip and asks for places late in it: what will they be?"""
+
+    past: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, title="Past", description="Share of the time steps that may be seen. [0-1]")
+    context_places: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, title="Context places", description="Share of the places that are seen, each at all steps of the past. [0-1]"
+    )
+    target_places: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, title="Target places", description="Share of the places to predict, each at all steps of the future. [0-1]"
+    )
+
+
+MaskGenerator = BlockMaskConfig | ForecastMaskConfig
+
+
 class MaskConfig(Section):
     """The mask generators; each has a mask token of its own in the predictor."""
 
-    generators: Annotated[tuple[BlockMaskConfig, ...], Field(min_length=1)] = Field(
+    generators: Annotated[tuple[MaskGenerator, ...], Field(min_length=1)] = Field(
         (
             BlockMaskConfig(),
-            BlockMaskConfig(blocks=2, area=0.7, context_share=0.09375, target_share=0.25),
+            ForecastMaskConfig(),
         ),
         title="Mask generators",
-        description="Short-range (many small blocks) and long-range (few large blocks) masks.",
+        description="Each hides in its own way: blocks that last for the whole clip, and the future.",
     )

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from cellvjepa.config.section import PositiveInt, Section
+from cellvjepa.config.section import PositiveInt, Section, Share
 
 
 class ModelConfig(Section):
@@ -21,6 +21,12 @@ class ModelConfig(Section):
     predictor_dim: PositiveInt = Field(64, title="Predictor width", description="Width of the predictor.")
     predictor_depth: PositiveInt = Field(4, title="Predictor depth", description="Transformer blocks of the predictor.")
     predictor_heads: PositiveInt = Field(4, title="Predictor heads", description="Attention heads of the predictor.")
+    change_gain: Share = Field(
+        0.5,
+        title="Eye for change",
+        description="How strongly a new encoder sees change within a tubelet beside what stays: 0 as it is in the pixels, 1 as if both were equally "
+        "strong. Initial weights only. [0-1]",
+    )
     rope: Literal["interleaved", "tiled"] = Field(
         "interleaved", title="RoPE frequencies", description="interleaved (V-JEPA 2.1) or tiled (as released with V-JEPA 2)."
     )

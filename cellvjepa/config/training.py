@@ -17,11 +17,26 @@ class TrainingConfig(Section):
     accumulation: PositiveInt = Field(
         1, title="Gradient accumulation", description="Parts a batch is cut into to save memory; must divide batch_size."
     )
-    learning_rate: PositiveFloat = Field(5e-4, title="Learning rate", description="Peak learning rate of AdamW.")
+    learning_rate: PositiveFloat = Field(1e-3, title="Learning rate", description="Peak learning rate of AdamW.")
     final_learning_rate: Annotated[float, Field(ge=0)] = Field(
-        1e-6, title="Final learning rate", description="Learning rate at the end of the cosine."
+        1e-6, title="Final learning rate", description="Learning rate at the end."
     )
     warmup_share: Share = Field(0.1, title="Warm-up", description="Share of the steps over which the learning rate rises. [0-1]")
+    cooldown_share: Share = Field(
+        0.0,
+        title="Cool-down",
+        description="Last share of the steps, in which the learning rate falls linearly after having been constant (V-JEPA 2, arXiv 2506.09985). "
+        "0: it falls as a cosine from the warm-up on. [0-1]",
+    )
+    cooldown_frames: PositiveInt | None = Field(
+        None, title="Frames in the cool-down", description="Frames in a clip during the cool-down; None: as in clip.frames. [frames]"
+    )
+    cooldown_size_px: PositiveInt | None = Field(
+        None, title="Size in the cool-down", description="Height and width of a clip during the cool-down; None: as in clip.size_px. [px]"
+    )
+    cooldown_batch_size: PositiveInt | None = Field(
+        None, title="Batch size in the cool-down", description="Clips per optimiser step during the cool-down; None: as before. [clips]"
+    )
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         0.04, title="Weight decay", description="AdamW weight decay; biases and 1-d tensors have none."
     )
@@ -32,9 +47,29 @@ class TrainingConfig(Section):
     ema_window_end: Annotated[float, Field(ge=0)] = Field(
         20.0, title="EMA window at the end", description="The same at the last step; in between m changes linearly."
     )
+    objective: Literal["latent", "pixels", "frozen_teacher"] = Field(
+        "latent",
+        title="Objective",
+        description="What is predicted of the hidden places. latent: features of the target encoder, a moving average (V-JEPA). pixels: the pixels "
+        "(as VideoMAE). frozen_teacher: features of the finished run named in training.teacher (SALT, arXiv 2509.24317).",
+    )
+    teacher: str | None = Field(None, title="Teacher", description="Run or encoder.safetensors whose features are predicted; for frozen_teacher.")
+    target_layers: PositiveInt = Field(
+        1, title="Target layers", description="Targets are averaged over so many of the target encoder's last layers. [layers]"
+    )
     variance_covariance: Annotated[float, Field(ge=0)] = Field(
         0.2, title="Variance-covariance weight", description="Weight of the term that keeps features from collapsing; 0 is the published V-JEPA."
     )
+    variance_covariance_on: Literal["context", "predicted"] = Field(
+        "context", title="Variance-covariance on", description="Which tokens that term sees: the context encoder's, or the predictor's."
+    )
+    sigreg: Annotated[float, Field(ge=0)] = Field(
+        0.0, title="SIGReg weight", description="Weight of another term against collapse (LeJEPA, arXiv 2511.08544); 0: not used."
+    )
+    auxiliary: Literal["none", "pixels", "differences"] = Field(
+        "none", title="Auxiliary target", description="What is predicted besides: the hidden pixels, or the differences between their frames."
+    )
+    auxiliary_weight: Annotated[float, Field(ge=0)] = Field(0.3, title="Auxiliary weight", description="Weight of the auxiliary target.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", title="Precision", description="auto: bfloat16 autocast where the device computes it natively."
     )
@@ -65,4 +100,26 @@ class TrainingConfig(Section):
     def _accumulation_divides(self) -> Self:
         if self.batch_size % self.accumulation:
             raise ValueError(f"accumulation ({self.accumulation}) must divide batch_size ({self.batch_size})")
+        return self
+
+    @model_validator(mode="after")
+    def _cooldown_fits(self) -> Self:
+        larger = [name for name in ("cooldown_frames", "cooldown_size_px", "cooldown_batch_size") if getattr(self, name) is not None]
+        if larger and not self.cooldown_share:
+            raise ValueError(f"training.{larger[0]} is for the cool-down, and there is none: set training.cooldown_share, e.g. to 0.2")
+        if self.warmup_share + self.cooldown_share > 1:
+            raise ValueError(f"warmup_share ({self.warmup_share}) and cooldown_share ({self.cooldown_share}) together must not exceed 1")
+        if self.cooldown_batch_size is not None and self.cooldown_batch_size % self.accumulation:
+            raise ValueError(f"accumulation ({self.accumulation}) must divide cooldown_batch_size ({self.cooldown_batch_size})")
+        return self
+
+    @property
+    def cooldown_step(self) -> int:
+        """Return the step at which the cool-down begins; ``steps`` where there is none."""
+        return self.steps - round(self.cooldown_share * self.steps)
+
+    @model_validator(mode="after")
+    def _teacher_is_named(self) -> Self:
+        if (self.objective == "frozen_teacher") != (self.teacher is not None):
+            raise ValueError("training.teacher names the run to learn from when training.objective is frozen_teacher, and only then")
         return self

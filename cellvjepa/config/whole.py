@@ -29,12 +29,26 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _tubelets_fit(self) -> Self:
-        t, _, y, x = self.model.tubelet
-        if self.clip.frames % t:
-            raise ValueError(f"clip.frames ({self.clip.frames}) must be a multiple of the tubelet's {t} frames (model.tubelet)")
-        if self.clip.size_px % y or self.clip.size_px % x:
-            raise ValueError(f"clip.size_px ({self.clip.size_px}) must be a multiple of the tubelet's {y} and {x} px (model.tubelet)")
+        _whole_tubelets(self.clip, self.model, "clip.frames", "clip.size_px")
         return self
+
+    @model_validator(mode="after")
+    def _cooldown_is_no_smaller(self) -> Self:
+        _whole_tubelets(self.cooldown_clip, self.model, "training.cooldown_frames", "training.cooldown_size_px")
+        for name, there, here in (
+            ("frames", self.cooldown_clip.frames, self.clip.frames),
+            ("size_px", self.cooldown_clip.size_px, self.clip.size_px),
+        ):
+            if there < here:
+                raise ValueError(f"training.cooldown_{name} ({there}) must not be below clip.{name} ({here}): the cool-down is for longer and larger clips")
+        return self
+
+    @property
+    def cooldown_clip(self) -> ClipConfig:
+        """Return what a clip is in the cool-down; where there is none, or it changes nothing, what it is anyway."""
+        return self.clip.model_copy(
+            update={"frames": self.training.cooldown_frames or self.clip.frames, "size_px": self.training.cooldown_size_px or self.clip.size_px}
+        )
 
 
 def differences(one: Config, other: Config) -> dict[str, tuple[Any, Any]]:
@@ -46,3 +60,11 @@ def differences(one: Config, other: Config) -> dict[str, tuple[Any, Any]]:
         for field, value in fields.items()
         if value != right[section][field]
     }
+
+
+def _whole_tubelets(clip: ClipConfig, model: ModelConfig, frames_field: str, size_field: str) -> None:
+    t, _, y, x = model.tubelet
+    if clip.frames % t:
+        raise ValueError(f"{frames_field} ({clip.frames}) must be a multiple of the tubelet's {t} frames (model.tubelet)")
+    if clip.size_px % y or clip.size_px % x:
+        raise ValueError(f"{size_field} ({clip.size_px}) must be a multiple of the tubelet's {y} and {x} px (model.tubelet)")

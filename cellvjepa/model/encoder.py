@@ -120,6 +120,16 @@ class Encoder(nn.Module):
         normed: torch.Tensor = self.norm(tokens)
         return normed
 
+    def last_layers(self, pixels_BCTZYX: torch.Tensor, count: int, scale_4: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """Return what the last ``count`` blocks give for whole clips, each (B, N, D), the last one normed as by :meth:`forward`."""
+        rotation = self.positions(self.grid_of(pixels_BCTZYX), pixels_BCTZYX.device, scale_4)
+        tokens = self.patch_embed(pixels_BCTZYX)
+        given = []
+        for block in self.blocks:
+            tokens = block(tokens, rotation)
+            given.append(tokens)
+        return [*given[-count:-1], self.norm(tokens)]
+
     def grid_of(self, pixels_BCTZYX: torch.Tensor) -> Grid:
         """Return the grid into which clips are cut."""
         _, channels, frames, planes, size_y, size_x = pixels_BCTZYX.shape

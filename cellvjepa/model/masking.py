@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cellvjepa.config import BlockMaskConfig
+from cellvjepa.config import BlockMaskConfig, ForecastMaskConfig, MaskGenerator
 from cellvjepa.errors import UserError
 from cellvjepa.model.grid import Grid
 
@@ -25,7 +25,9 @@ class Mask:
     target_BM: torch.Tensor
 
 
-def draw_masks(grid: Grid, generators: Sequence[BlockMaskConfig], batch: int, rng: np.random.Generator) -> list[Mask]:
+def draw_masks(
+    grid: Grid, generators: Sequence[MaskGenerator], batch: int, rng: np.random.Generator, rows: slice = slice(None)
+) -> list[Mask]:
     """Draw one mask per generator for each clip of a batch (V-JEPA, arXiv 2404.08471, section 3.2).
 
     Blocks of the (y, x) plane are hidden at all times and in all planes; context is drawn from what their union leaves visible,
@@ -35,6 +37,9 @@ def draw_masks(grid: Grid, generators: Sequence[BlockMaskConfig], batch: int, rn
 
     Where the union leaves too little visible (or hides too little), positions change sides at random, at all times alike, so that
     no target can be copied from the same place at another time. A clip's masks do not depend on how many clips are drawn.
+
+    A forecast (causal multi-block masks of V-JEPA, appendix, come nearest) shows places at the first time steps and asks for
+    places at the last ones; both drawn at random.
 
     Parameters
     ----------
@@ -46,20 +51,28 @@ def draw_masks(grid: Grid, generators: Sequence[BlockMaskConfig], batch: int, rn
         Clips, B.
     rng
         Source of randomness.
+    rows
+        The clips whose masks are wanted, where several processes share the batch.
 
     Raises
     ------
     UserError
-        If a time step has one token only: there is nothing to hide.
+        If a time step has one token only: there is nothing to hide; or a forecast is asked for and there is one time step only.
     """
     if grid.per_step < 2:
         raise UserError(
             "a clip has one token per time step, so none can be hidden", "make clip.size_px at least twice model.tubelet's height or width", "masks"
         )
+    if grid.t < 2 and any(isinstance(generator, ForecastMaskConfig) for generator in generators):
+        raise UserError("a clip has one time step, so nothing can be forecast", "make clip.frames at least twice model.tubelet's frames", "masks")
     # One row of numbers per clip, so that a clip's masks do not depend on the batch around it.
-    numbers = rng.random((batch, sum(_numbers(grid, generator) for generator in generators)))
+    numbers = rng.random((batch, sum(_numbers(grid, generator) for generator in generators)))[rows]
     ends = np.cumsum([_numbers(grid, generator) for generator in generators])[:-1]
-    return [_draw(grid, generator, part) for generator, part in zip(generators, np.split(numbers, ends, axis=1), strict=True)]
+    parts = np.split(numbers, ends, axis=1)
+    return [
+        _forecast(grid, generator, part) if isinstance(generator, ForecastMaskConfig) else _draw(grid, generator, part)
+        for generator, part in zip(generators, parts, strict=True)
+    ]
 
 
 def tokens_per_step(grid: Grid, generator: BlockMaskConfig) -> tuple[int, int]:
@@ -90,7 +103,9 @@ def block_size(area: float, aspect_B: np.ndarray, size_y: int, size_x: int) -> t
     return height, width
 
 
-def _numbers(grid: Grid, generator: BlockMaskConfig) -> int:
+def _numbers(grid: Grid, generator: MaskGenerator) -> int:
+    if isinstance(generator, ForecastMaskConfig):
+        return 2 * grid.per_step
     return 3 * generator.blocks + grid.y * grid.x + grid.tokens
 
 
@@ -106,6 +121,18 @@ def _draw(grid: Grid, generator: BlockMaskConfig, numbers: np.ndarray) -> Mask:
     chosen = (order[..., :context], order[..., grid.per_step - target :])
     context_BK, target_BM = (torch.from_numpy((np.sort(part, axis=-1) + steps).reshape(batch, -1)) for part in chosen)
     return Mask(context_BK, target_BM)
+
+
+def _forecast(grid: Grid, generator: ForecastMaskConfig, numbers: np.ndarray) -> Mask:
+    past = min(max(1, round(generator.past * grid.t)), grid.t - 1)
+    steps = np.arange(grid.t)[:, None] * grid.per_step
+
+    def places(part: np.ndarray, share: float, when: np.ndarray) -> torch.Tensor:
+        chosen = np.sort(np.argsort(part, axis=1)[:, : max(1, round(share * grid.per_step))], axis=1)
+        return torch.from_numpy((chosen[:, None] + when).reshape(len(part), -1))
+
+    seen, asked = np.split(numbers, 2, axis=1)
+    return Mask(places(seen, generator.context_places, steps[:past]), places(asked, generator.target_places, steps[past:]))
 
 
 def _union_of_blocks(grid: Grid, generator: BlockMaskConfig, numbers_Bn3: np.ndarray) -> np.ndarray:

@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from cellvjepa.config import Config
-from cellvjepa.model.encoder import Encoder, EncoderShape, new_encoder
+from cellvjepa.errors import UserError
+from cellvjepa.model.encoder import Encoder, EncoderShape, cut_tubelets, new_encoder
 from cellvjepa.model.grid import grid_of
-from cellvjepa.model.layers import at_least_float32, gather_tokens
+from cellvjepa.model.layers import at_least_float32, gather_tokens, initialise
 from cellvjepa.model.masking import Mask
+from cellvjepa.model.pixel_statistics import PixelStatistics, emphasise_change
 from cellvjepa.model.predictor import Predictor, PredictorShape, new_predictor
 
 
@@ -23,14 +25,45 @@ class Prediction:
     """What one batch gives; one entry per mask.
 
     ``context`` are (B, K, D) outputs of the context encoder, ``predicted`` (B, M, D) those of the predictor, ``targets`` (B, M, D)
-    float32 what it should have said, without gradient. ``target_std`` is a scalar: how much the mean target token varies from clip
-    to clip, averaged over dimensions, before the layer norm that would hide its shrinking.
+    float32 what it should have said, without gradient; none where pixels alone are predicted. ``painted`` (B, M, P) is what the
+    pixel head says of the hidden tubelets and ``hidden`` (B, M, P) their pixels as the encoder sees them; none without that head.
+    ``target_std`` is a scalar: how much the mean target token varies from clip to clip, averaged over dimensions, before the layer
+    norm that would hide its shrinking.
     """
 
     context: tuple[torch.Tensor, ...]
     predicted: tuple[torch.Tensor, ...]
     targets: tuple[torch.Tensor, ...]
     target_std: torch.Tensor
+    painted: tuple[torch.Tensor, ...] = ()
+    hidden: tuple[torch.Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of the model about hidden places.
+
+    ``features``: of the target encoder, averaged over its last ``layers`` layers. ``pixels``: those of the tubelets, through a head
+    of their own. ``follows``: whether the target encoder follows the context encoder; if not, it is a teacher that stays as it is.
+    """
+
+    features: bool = True
+    layers: int = 1
+    pixels: bool = False
+    follows: bool = True
+
+    @classmethod
+    def of(cls, config: Config) -> Asked:
+        """Return what the objective of a configuration asks."""
+        training = config.training
+        if training.target_layers > config.model.depth:
+            raise UserError(
+                f"targets of the last {training.target_layers} layers are asked of an encoder of {config.model.depth}",
+                "lower training.target_layers",
+                "training.target_layers",
+            )
+        pixels = training.objective == "pixels" or training.auxiliary != "none"
+        return cls(training.objective != "pixels", training.target_layers, pixels, training.objective != "frozen_teacher")
 
 
 class VJepa(nn.Module):
@@ -44,13 +77,23 @@ class VJepa(nn.Module):
         Trained by gradient.
     predictor
         Trained by gradient.
+    asked
+        What it has to predict.
     """
 
-    def __init__(self, context_encoder: Encoder, predictor: Predictor) -> None:
+    def __init__(self, context_encoder: Encoder, predictor: Predictor, asked: Asked = Asked()) -> None:
         super().__init__()
+        self.asked = asked
         self.context_encoder = context_encoder
         self.target_encoder = copy.deepcopy(context_encoder).requires_grad_(False)
         self.predictor = predictor
+        shape = context_encoder.shape
+        self.pixel_head = nn.Linear(shape.dim, shape.tubelet_pixels) if asked.pixels else None
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder to use afterwards: the target encoder, or the student of a frozen teacher."""
+        return self.target_encoder if self.asked.follows else self.context_encoder
 
     def forward(self, pixels_BCTZYX: torch.Tensor, masks: Sequence[Mask], scale_4: torch.Tensor | None = None) -> Prediction:
         """Predict the targets of each mask from its context.
@@ -65,24 +108,50 @@ class VJepa(nn.Module):
             As for :class:`cellvjepa.model.encoder.Encoder`.
         """
         grid = self.context_encoder.grid_of(pixels_BCTZYX)
-        targets_BND, target_std = self._targets(pixels_BCTZYX, scale_4)
+        targets_BND, target_std = self._targets(pixels_BCTZYX, scale_4) if self.asked.features else (None, None)
         context = tuple(self.context_encoder(pixels_BCTZYX, mask.context_BK, scale_4) for mask in masks)
         predicted = tuple(self.predictor(tokens, mask, grid, index, scale_4) for index, (tokens, mask) in enumerate(zip(context, masks, strict=True)))
-        return Prediction(context, predicted, tuple(gather_tokens(targets_BND, mask.target_BM) for mask in masks), target_std)
+        if target_std is None:
+            target_std = _spread(context[0].detach())
+        targets = () if targets_BND is None else tuple(gather_tokens(targets_BND, mask.target_BM) for mask in masks)
+        if self.pixel_head is None:
+            return Prediction(context, predicted, targets, target_std)
+        painted = tuple(map(self.pixel_head, predicted))
+        return Prediction(context, predicted, targets, target_std, painted, self._hidden(pixels_BCTZYX, masks))
 
     @torch.no_grad()
     def _targets(self, pixels_BCTZYX: torch.Tensor, scale_4: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        tokens_BND = at_least_float32(self.target_encoder(pixels_BCTZYX, scale_4=scale_4))
-        spread = tokens_BND.mean(dim=1).std(dim=0, correction=0).mean()
-        return F.layer_norm(tokens_BND, tokens_BND.shape[-1:]), spread
+        if self.asked.layers == 1:
+            tokens_BND = at_least_float32(self.target_encoder(pixels_BCTZYX, scale_4=scale_4))
+            return _normed(tokens_BND), _spread(tokens_BND)
+        layers = [at_least_float32(tokens) for tokens in self.target_encoder.last_layers(pixels_BCTZYX, self.asked.layers, scale_4)]
+        # After data2vec (arXiv 2202.03555, section 3.3): each layer normed, then averaged.
+        return _normed(torch.stack([_normed(tokens) for tokens in layers]).mean(dim=0)), _spread(layers[-1])
+
+    @torch.no_grad()
+    def _hidden(self, pixels_BCTZYX: torch.Tensor, masks: Sequence[Mask]) -> tuple[torch.Tensor, ...]:
+        shape = self.context_encoder.shape
+        tubelets = cut_tubelets(pixels_BCTZYX, shape.tubelet)
+        return tuple((gather_tokens(tubelets, mask.target_BM) - shape.pixel_mean) / shape.pixel_std for mask in masks)
 
     @torch.no_grad()
     def update_target(self, momentum: float) -> None:
-        """Let the target encoder follow: target <- momentum * target + (1 - momentum) * context."""
+        """Let the target encoder follow: target <- momentum * target + (1 - momentum) * context. A teacher stays as it is."""
+        if not self.asked.follows:
+            return
         torch._foreach_lerp_(tuple(self.target_encoder.parameters()), tuple(self.context_encoder.parameters()), 1.0 - momentum)
 
 
-def build_vjepa(config: Config, seed: int, planes: int = 1, pixels: tuple[float, float] | None = None) -> VJepa:
+def _normed(tokens_BND: torch.Tensor) -> torch.Tensor:
+    return F.layer_norm(tokens_BND, tokens_BND.shape[-1:])
+
+
+def _spread(tokens_BND: torch.Tensor) -> torch.Tensor:
+    """Return how much the mean token varies from clip to clip, averaged over dimensions."""
+    return tokens_BND.float().mean(dim=1).std(dim=0, correction=0).mean()
+
+
+def build_vjepa(config: Config, seed: int, planes: int = 1, pixels: PixelStatistics | None = None) -> VJepa:
     """Return a model with random weights; the same seed gives the same weights, and PyTorch's own generator is left alone.
 
     Parameters
@@ -94,19 +163,25 @@ def build_vjepa(config: Config, seed: int, planes: int = 1, pixels: tuple[float,
     planes
         Planes of a clip: 1 unless ``clip.z`` is "stack".
     pixels
-        Mean and standard deviation of the pixels of training clips, by which the encoder standardises what it sees; None: those of
-        :class:`EncoderShape`.
+        Of training clips: the encoder standardises what it sees by them, and begins with an eye for change
+        (``model.change_gain``). None: the numbers of :class:`EncoderShape`, and no such beginning.
 
     Raises
     ------
     UserError
         If a head is too narrow to hold a position along each axis, or clips cannot be cut into whole tubelets.
     """
-    model, clip = config.model, config.clip
+    model, clip = config.model, config.cooldown_clip  # the largest of the run: its grid has all the axes that any of them has
     grid = grid_of(clip.frames, planes, clip.size_px, clip.size_px, model.tubelet)
     encoder = EncoderShape(model.tubelet, model.dim, model.depth, model.heads, model.rope, grid.long_axes)
     if pixels is not None:
-        encoder = replace(encoder, pixel_mean=pixels[0], pixel_std=pixels[1])
+        encoder = replace(encoder, pixel_mean=pixels.mean, pixel_std=pixels.std)
     predictor = PredictorShape(model.predictor_dim, model.predictor_depth, model.predictor_heads, len(config.masks.generators))
     rng = torch.Generator().manual_seed(seed)
-    return VJepa(new_encoder(encoder, rng), new_predictor(predictor, encoder, rng))
+    fresh = new_encoder(encoder, rng)
+    if pixels is not None and model.change_gain:
+        emphasise_change(fresh.patch_embed, encoder, pixels, model.change_gain)
+    built = VJepa(fresh, new_predictor(predictor, encoder, rng), Asked.of(config))
+    if built.pixel_head is not None:
+        initialise(built.pixel_head, (), rng)
+    return built

@@ -23,12 +23,13 @@ class Examples:
     """What one step learns from, on the model's device.
 
     ``pixels_B1TZYX`` are clips as ``read_clip`` gives them; ``masks`` one per generator; ``scale_B4`` how far apart their samples
-    are relative to the reference, None where all are at the reference.
+    are relative to the reference, None where all are at the reference. ``step`` is the number of the step.
     """
 
     pixels_B1TZYX: torch.Tensor
     masks: tuple[Mask, ...]
     scale_B4: torch.Tensor | None = None
+    step: int = 0
 
     def parts(self, count: int) -> Iterator[Examples]:
         """Cut into ``count`` parts of equal size, for gradient accumulation."""
@@ -36,7 +37,7 @@ class Examples:
         for start in range(0, count * size, size):
             rows = slice(start, start + size)
             masks = tuple(Mask(mask.context_BK[rows], mask.target_BM[rows]) for mask in self.masks)
-            yield Examples(self.pixels_B1TZYX[rows], masks, None if self.scale_B4 is None else self.scale_B4[rows])
+            yield Examples(self.pixels_B1TZYX[rows], masks, None if self.scale_B4 is None else self.scale_B4[rows], self.step)
 
 
 def make_examples(step: int, batch: Batch, config: Config, scales: Mapping[str, Scale], device: torch.device) -> Examples:
@@ -55,19 +56,20 @@ def make_examples(step: int, batch: Batch, config: Config, scales: Mapping[str, 
     device
         Where the model is.
     """
-    clip, training = config.clip, config.training
+    training = config.training
     pixels = finish(batch, device)
     scale_B4 = batch_positions(batch, scales)
     augmentation = Augmentation(training.orientations, training.gain)
     pixels, turned = augment(pixels, augmentation, np.random.default_rng([training.seed, _AUGMENT_STREAM, step]))
     if scale_B4 is not None:
         scale_B4[turned] = scale_B4[turned][:, [0, 1, 3, 2]]
-    grid = grid_of(clip.frames, pixels.shape[3], clip.size_px, clip.size_px, config.model.tubelet)
+    grid = grid_of(*pixels.shape[2:], config.model.tubelet)  # of the phase's clips, which may differ from config.clip
     masks = draw_masks(grid, config.masks.generators, len(batch), np.random.default_rng([training.seed, _MASK_STREAM, step]))
     return Examples(
         pixels,
         tuple(Mask(mask.context_BK.to(device), mask.target_BM.to(device)) for mask in masks),
         None if scale_B4 is None else scale_B4.to(device),
+        step,
     )
 
 

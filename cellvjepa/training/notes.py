@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cellvjepa.model.vjepa import VJepa
-from cellvjepa.movies.stream import Stream
 from cellvjepa.training.metrics import MetricsRow, append_metrics, read_metrics
 from cellvjepa.training.monitor import Health
+from cellvjepa.training.phases import PhasedStream
 from cellvjepa.training.schedules import ema_momentum, learning_rate
 from cellvjepa.training.trainer import StepResult, Trainer
 
@@ -17,8 +17,8 @@ from cellvjepa.training.trainer import StepResult, Trainer
 class Notes:
     """Takes the notes of a run: which steps are logged, speed since the last line, the monitors' last values."""
 
-    def __init__(self, trainer: Trainer, stream: Stream, path: Path, measure: Callable[[VJepa], Health]) -> None:
-        self._trainer, self._stream, self._path, self._measure = trainer, stream, path, measure
+    def __init__(self, trainer: Trainer, phases: PhasedStream, path: Path, measure: Callable[[VJepa], Health]) -> None:
+        self._trainer, self._phases, self._path, self._measure = trainer, phases, path, measure
         # A resumed run repeats the monitors' last values until they are due, as the uninterrupted run did.
         last = read_metrics(path)[-1:]
         self._health = Health(last[0]["rankme"], last[0]["rankme_tokens"], last[0]["cosine"]) if last else None
@@ -48,8 +48,8 @@ class Notes:
             self._path,
             MetricsRow(
                 step=step,
-                loss=result.latent,
-                loss_ratio=result.latent / max(result.trivial, 1e-12),
+                loss=result.error,
+                loss_ratio=result.error / max(result.trivial, 1e-12),
                 variance_covariance=result.variance_covariance,
                 target_std=result.target_std,
                 rankme=self._health.rankme,
@@ -60,7 +60,7 @@ class Notes:
                 grad_norm=result.grad_norm,
                 clips_per_s=self._clips / elapsed,
                 data_wait=self._waited / elapsed,
-                damaged_blocks=self._damaged_before + self._stream.damaged_blocks,
+                damaged_blocks=self._damaged_before + self._phases.damaged_blocks,
                 seconds=now - self._began,
             ),
         )

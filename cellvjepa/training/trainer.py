@@ -22,7 +22,7 @@ class StepResult:
     """Losses of one batch (means over its accumulated parts) and the gradient norm before clipping."""
 
     total: float
-    latent: float
+    error: float
     trivial: float
     variance_covariance: float
     target_std: float
@@ -89,14 +89,14 @@ class Trainer:
     def _loss(self, examples: Examples) -> tuple[Loss, torch.Tensor]:
         with autocast(self.device, self.config.training.precision):
             prediction = self.model(examples.pixels_B1TZYX, examples.masks, examples.scale_B4)
-        return objective(prediction, self.config.training.variance_covariance), prediction.target_std
+        return objective(prediction, self.config, examples.step), prediction.target_std
 
 
 def _values(computed: tuple[Loss, torch.Tensor]) -> StepResult:
     loss, target_std = computed
     return StepResult(
         float(loss.total.detach()),
-        float(loss.latent.detach()),
+        float(loss.error.detach()),
         float(loss.trivial),
         float(loss.variance_covariance.detach()),
         float(target_std),
@@ -108,4 +108,4 @@ def _mean(parts: list[StepResult], grad_norm: float | None) -> StepResult:
     def mean(name: str) -> float:
         return float(sum(getattr(part, name) for part in parts)) / len(parts)
 
-    return StepResult(mean("total"), mean("latent"), mean("trivial"), mean("variance_covariance"), mean("target_std"), grad_norm)
+    return StepResult(mean("total"), mean("error"), mean("trivial"), mean("variance_covariance"), mean("target_std"), grad_norm)

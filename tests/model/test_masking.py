@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellvjepa.config import BlockMaskConfig, MaskConfig
+from cellvjepa.config import BlockMaskConfig, ForecastMaskConfig, MaskConfig
 from cellvjepa.errors import UserError
 from cellvjepa.model.grid import Grid
 from cellvjepa.model.masking import Mask, block_size, draw_masks, tokens_per_step
@@ -155,3 +155,33 @@ def test_the_same_generator_state_gives_the_same_masks_and_another_gives_others(
 def test_one_token_per_time_step_cannot_be_masked():
     with pytest.raises(UserError, match="one token per time step, so none can be hidden. make clip.size_px at least twice"):
         draw_masks(Grid(8, 1, 1, 1), [SHORT], 1, np.random.default_rng(0))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    t=st.integers(2, 9),
+    side=st.integers(1, 6),
+    past=st.floats(0.05, 0.95),
+    seen=st.floats(0.05, 1.0),
+    asked=st.floats(0.05, 1.0),
+    seed=st.integers(0, 99),
+)
+def test_a_forecast_sees_the_past_and_asks_for_the_future(t: int, side: int, past: float, seen: float, asked: float, seed: int) -> None:
+    """Every place that is seen is seen at all past steps, every place asked for is asked for at all later ones; counts are exact."""
+    grid = Grid(t, 1, side, side + 1)
+    generator = ForecastMaskConfig(past=past, context_places=seen, target_places=asked)
+    (mask,) = draw_masks(grid, (generator,), 3, np.random.default_rng(seed))
+    for context, target in zip(mask.context_BK.numpy(), mask.target_BM.numpy(), strict=True):
+        early, late = context // grid.per_step, target // grid.per_step
+        assert early.max() + 1 == late.min()
+        assert late.max() == t - 1
+        assert early.min() == 0
+        for steps, tokens, share in ((early, context, seen), (late, target, asked)):
+            places = np.unique(tokens % grid.per_step)
+            assert len(places) == max(1, round(share * grid.per_step))
+            assert len(np.unique(tokens)) == len(tokens) == len(places) * len(np.unique(steps))
+
+
+def test_one_time_step_cannot_be_forecast() -> None:
+    with pytest.raises(UserError, match="nothing can be forecast"):
+        draw_masks(Grid(1, 1, 4, 4), (ForecastMaskConfig(),), 1, np.random.default_rng(0))

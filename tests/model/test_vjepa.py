@@ -9,6 +9,7 @@ from cellvjepa.errors import UserError
 from cellvjepa.model.grid import Grid
 from cellvjepa.model.layers import gather_tokens
 from cellvjepa.model.masking import Mask, draw_masks
+from cellvjepa.model.pixel_statistics import PixelStatistics
 from cellvjepa.model.vjepa import Prediction, VJepa, build_vjepa
 
 GRID = Grid(4, 1, 4, 4)
@@ -135,8 +136,8 @@ def test_the_same_seed_gives_the_same_model_and_leaves_the_global_generator_alon
 
 
 def test_both_encoders_standardise_by_the_pixels_of_training(tiny_config: Config):
-    model, (pixels, _) = build_vjepa(tiny_config, seed=0, pixels=(0.2, 0.1)), _batch(tiny_config)
-    plain = build_vjepa(tiny_config, seed=0, pixels=(0.0, 1.0))
+    model, (pixels, _) = build_vjepa(tiny_config, seed=0, pixels=PixelStatistics(0.2, 0.1, ())), _batch(tiny_config)
+    plain = build_vjepa(tiny_config, seed=0, pixels=PixelStatistics(0.0, 1.0, ()))
     for encoder, other in ((model.context_encoder, plain.context_encoder), (model.target_encoder, plain.target_encoder)):
         torch.testing.assert_close(encoder(pixels), other((pixels - 0.2) / 0.1), atol=1e-5, rtol=0)
 

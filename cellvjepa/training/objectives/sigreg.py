@@ -1,0 +1,42 @@
+"""SIGReg: features whose every shadow looks like a normal distribution have not collapsed."""
+
+from __future__ import annotations
+
+import torch
+
+SLICES = 64
+_REACH, _KNOTS = 5.0, 17  # where the characteristic functions are compared
+
+
+def sigreg(context_BKD: torch.Tensor, step: int) -> torch.Tensor:
+    """Return the sketched isotropic-Gaussian term of a batch, once over clips and once over tokens.
+
+    Features are projected on random directions, and on each the empirical characteristic function is compared with that of the
+    standard normal distribution: the Epps-Pulley statistic (LeJEPA, arXiv 2511.08544, section 4.2), here without the factor N, so
+    that its weight does not depend on the batch. Clip means are standardised first: only tokens are held to unit variance.
+    Directions are drawn anew at each step.
+
+    Parameters
+    ----------
+    context_BKD
+        Tokens of the context encoder.
+    step
+        Seeds the directions, so that a step stays a function of its number.
+    """
+    tokens = context_BKD.float()
+    clips = tokens.mean(dim=1)
+    # On the CPU, so that the directions are the same on every device.
+    directions = torch.randn(tokens.shape[-1], SLICES, generator=torch.Generator().manual_seed(step)).to(tokens.device)
+    found = _epps_pulley(tokens.flatten(0, 1), directions)
+    if len(clips) > 1:
+        found = found + _epps_pulley((clips - clips.mean(dim=0)) / clips.std().clamp_min(1e-3), directions)
+    return found
+
+
+def _epps_pulley(features_ND: torch.Tensor, directions_DS: torch.Tensor) -> torch.Tensor:
+    shadows_NS = features_ND @ (directions_DS / directions_DS.norm(dim=0))
+    t_Q = torch.linspace(-_REACH, _REACH, _KNOTS, device=features_ND.device)
+    normal_Q = torch.exp(-t_Q.square() / 2)
+    angles_NSQ = shadows_NS[..., None] * t_Q
+    error_SQ = (angles_NSQ.cos().mean(dim=0) - normal_Q).square() + angles_NSQ.sin().mean(dim=0).square()
+    return torch.trapezoid(error_SQ * normal_Q, t_Q, dim=-1).mean()
