@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 
 class UserError(ValueError):
@@ -36,3 +37,21 @@ class UserError(ValueError):
 
 class Cancelled(Exception):  # noqa: N818 - it is not an error: the user asked for it
     """The user stopped a long piece of work; what was done is kept."""
+
+
+class Stopped(Cancelled):
+    """The system asked for an end, as a cluster does before it needs the machine for others; what was done is kept, to be gone on with.
+
+    Parameters
+    ----------
+    number
+        The signal it asked with.
+    when
+        Where the work was, e.g. ``"after step 7"``.
+    remedy
+        How it goes on.
+    """
+
+    def __init__(self, number: int, when: str, remedy: str) -> None:
+        self.number = number
+        super().__init__(f"stopped by {signal.Signals(number).name} {when}; {remedy}")

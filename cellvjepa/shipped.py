@@ -19,6 +19,12 @@ def presets_folder() -> Path:
     return _find(_PACKAGE / "configs", _PACKAGE.parent / "workflows" / "configs")
 
 
+def shipped_encoder(name: str) -> Path | None:
+    """Return the folder of an encoder that comes with the program (``encoder_tiny``), None if there is none of that name."""
+    folder = sample_data_folder() / name
+    return folder if name.startswith("encoder_") and folder.is_dir() else None
+
+
 def _find(*candidates: Path) -> Path:
     for candidate in candidates:
         if candidate.is_dir():

@@ -12,9 +12,13 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cellvjepa.errors import Cancelled
+from cellvjepa.errors import Cancelled, Stopped
 
 _QUIET_S = 10.0  # between lines where there is no terminal to draw on
+
+# Clusters send them before they take a machine away; Windows knows the first only.
+REQUEUE = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+_TROUBLE = "cellvjepa.movies.trouble"
 
 
 class _Notes(logging.Handler):
@@ -26,16 +30,27 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one warning."""
-        self._terminal.note(record.getMessage())
+        self._terminal.warn(record.name, record.getMessage())
 
 
 class Terminal:
     """Draws one bar per stage on stderr, and warnings above them; the first Ctrl-C cancels at the next step, the second at once.
 
     Use it as a context manager and pass it as the ``progress`` of a function.
+
+    Parameters
+    ----------
+    requeued
+        Whether the work is gone on with after it was stopped by the system: SIGTERM and SIGUSR1 then end it with
+        :class:`cellvjepa.errors.Stopped`. Else SIGTERM is as Ctrl-C.
+    first
+        Whether this is the first of the processes that work together. The others show warnings of damaged files only, for each reads
+        files of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, requeued: bool = False, first: bool = True) -> None:
+        self._requeued, self._first = requeued, first
+        self._asked: int | None = None
         self._console = Console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=self._console
@@ -52,10 +67,14 @@ class Terminal:
         Raises
         ------
         Cancelled
-            After Ctrl-C.
+            After Ctrl-C; as :class:`cellvjepa.errors.Stopped` where the system asked for it.
         """
         if self._cancelled:
             raise Cancelled(stage)
+        if self._asked is not None:
+            raise Stopped(self._asked, f"while {stage}", "start it again, with --resume if it has begun to train")
+        if not self._first:
+            return
         if not self._console.is_terminal:
             self._say_a_line(stage, done, total)
             return
@@ -65,18 +84,25 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self._first:
+            self._print(text)
+
+    def warn(self, source: str, text: str) -> None:
+        """Print a warning above the bars."""
+        if self._first or source == _TROUBLE:
+            self._print(text)
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._interrupt)
+        self._handlers[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
+        for number in REQUEUE if self._requeued else (signal.SIGTERM,):
+            self._handlers[number] = signal.signal(number, self._stop if self._requeued else self._interrupt)
         logging.getLogger("cellvjepa").addHandler(self._notes)
-        if self._console.is_terminal:
+        if self._console.is_terminal and self._first:
             self._bars.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._console.is_terminal:
+        if self._console.is_terminal and self._first:
             self._bars.stop()
         logging.getLogger("cellvjepa").removeHandler(self._notes)
         for number, handler in self._handlers.items():
@@ -87,6 +113,13 @@ class Terminal:
             raise KeyboardInterrupt
         self._cancelled = True
         self.note("stopping after this step; press Ctrl-C again to stop at once")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        # The same signal may come twice, from the cluster and handed on by torchrun: it stays one request. SIGKILL is for the impatient.
+        self._asked = number
 
     def _say_a_line(self, stage: str, done: int, total: int) -> None:
         first = stage not in self._tasks

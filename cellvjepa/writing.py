@@ -85,6 +85,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+def remove_leftovers(folder: Path, names: str) -> None:
+    """Remove what :func:`atomic_path` was writing to when its process was killed.
+
+    Nobody else must be writing these files at the moment.
+
+    Parameters
+    ----------
+    folder
+        Where the files are, or in folders below.
+    names
+        Pattern of their names, e.g. ``"step_*"``.
+    """
+    for path in list(folder.rglob(f".{names}.*")):
+        if path.is_dir() and re.fullmatch(r"[a-z0-9_]{8}", path.name.rpartition(".")[2]):  # as tempfile names them
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _as_others_are(part: Path) -> None:
     """Give a file the permissions of any new file here: some libraries write files that nobody else of the lab could read."""
     if part.is_file():

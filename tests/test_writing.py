@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cellvjepa.errors import UserError
-from cellvjepa.writing import atomic_path, readable_write_errors, writable_folder
+from cellvjepa.writing import atomic_path, readable_write_errors, remove_leftovers, writable_folder
 
 
 def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
@@ -80,3 +80,18 @@ def test_what_is_written_can_be_read_by_whoever_may_read_other_new_files(tmp_pat
         part.touch(mode=0o600)
     (tmp_path / "other").touch()
     assert (tmp_path / "weights").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    """A process that is killed cannot tidy up: here it is a generator that is never resumed."""
+    folder = tmp_path / "run"
+    killed = atomic_path(folder / "below" / "weights.bin")
+    part = killed.__enter__()
+    part.write_text("half")
+    for other in (folder / ".git", folder / ".weights.d"):
+        other.mkdir()
+    remove_leftovers(folder, "table.*")
+    assert part.is_file(), "another file's"
+    remove_leftovers(folder, "weights.*")
+    assert not part.parent.exists()
+    assert sorted(os.listdir(folder)) == [".git", ".weights.d", "below"]

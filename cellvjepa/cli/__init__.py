@@ -1,7 +1,7 @@
 """The command line: thin commands over public functions, one file per room.
 
-Exit codes: 0 done, 2 a mistake in the input (one line on stderr), 130 cancelled. Slow imports happen inside the
-commands, so that ``--help`` answers at once.
+Exit codes: 0 done (or pretrain was stopped by the system, to be gone on with), 2 a mistake in the input (one line on stderr),
+130 cancelled. Slow imports happen inside the commands, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from cellvjepa import __version__
 from cellvjepa.cli import archive, demo, embedding, probing, training
-from cellvjepa.errors import Cancelled, UserError
+from cellvjepa.errors import Cancelled, Stopped, UserError
 from cellvjepa.writing import readable_write_errors
 
 app = typer.Typer(
@@ -65,6 +65,9 @@ def run(arguments: Sequence[str]) -> int:
         message = str(error) if isinstance(error, UserError) else " ".join(error.format_message().split())
         print(f"cellvjepa: {message}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"cellvjepa: {stopped}", file=sys.stderr)
+        return 0
     except (Cancelled, KeyboardInterrupt, typer.Abort):
         print("cellvjepa: cancelled; what was done is kept (pretrain: add --resume; embed, convert: run it again)", file=sys.stderr)
         return 130

@@ -33,7 +33,7 @@ NoCache = Annotated[
 ]
 ConfigFile = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--config", help="Preset (tiny, small, base) or YAML file. Default: tiny.", metavar="PRESET|FILE"),
+    typer.Option("--config", help="Preset (tiny, small, base, paper) or YAML file. Default: tiny.", metavar="PRESET|FILE"),
 ]
 Overrides = Annotated[
     Optional[list[str]],  # noqa: UP045

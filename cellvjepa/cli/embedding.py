@@ -32,7 +32,7 @@ class Clustering(StrEnum):
 
 def embed(
     paths: Paths,
-    model: Annotated[Path, typer.Option("--model", help="A run, or its encoder.safetensors.", metavar="RUN")],
+    model: Annotated[Path, typer.Option("--model", help="A run, its encoder.safetensors, or encoder_tiny, which comes with the program.", metavar="RUN")],
     out: Annotated[Path, typer.Option("--out", help="The store to write (AnnData on Zarr).", metavar="STORE")],
     cells: Annotated[
         Optional[Path],  # noqa: UP045
@@ -48,13 +48,14 @@ def embed(
     from cellvjepa.cells.windows import grid_windows, track_windows
     from cellvjepa.embedding.embed import embed_windows
     from cellvjepa.embedding.provenance import Source
-    from cellvjepa.model.weights import load_encoder
+    from cellvjepa.model.weights import load_encoder, locate_encoder
     from cellvjepa.movies.clip_shape import ClipShape
     from cellvjepa.movies.levelled import levelled
     from cellvjepa.movies.readers import Given, absolute
 
     if (cells is None) == (not grid):
         raise UserError("it is not clear where to look", "give either --cells cells.csv or --grid", "embed")
+    model = locate_encoder(model)
     encoder, card = load_encoder(model)
     values = config_from(card.provenance.get("config", {}), overrides or (), model)
     shape = ClipShape.of(values.clip)

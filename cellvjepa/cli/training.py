@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from cellvjepa.cli.arguments import Axes, ConfigFile, Overrides, Paths, Pattern
 from cellvjepa.cli.opening import open_for_clips
-from cellvjepa.config import load_config
+from cellvjepa.config import Config, load_config
+from cellvjepa.errors import UserError
 from cellvjepa.terminal import Terminal
+
+if TYPE_CHECKING:
+    from cellvjepa.movies.readers import Archive
+    from cellvjepa.stories.labelled import LabelledWindows
 
 
 def pretrain(
@@ -30,22 +35,59 @@ def pretrain(
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in RUN.")] = False,
     init_from: Annotated[
-        Optional[Path], typer.Option("--init-from", help="Start from the weights of this run or encoder.safetensors.", metavar="WEIGHTS")  # noqa: UP045
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--init-from",
+            help="Start from the weights of this run or encoder.safetensors, or from public ones: V-JEPA 2 or 2.1 (.pt, .safetensors, or a folder "
+            "of Hugging Face).",
+            metavar="WEIGHTS",
+        ),
+    ] = None,
+    labels: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--labels", help="Watch how well these labels can be told apart while training, and keep the encoder that does best.", metavar="LABELS"
+        ),
+    ] = None,
+    cells: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--cells", help="Where the labelled cells are; with --labels. As for 'embed'.", metavar="LABELS_OR_TRACKS"),
     ] = None,
 ) -> None:
     """Pretrain an encoder on your own movies."""
     from cellvjepa.movies.readers import Given
     from cellvjepa.stories.run import tell_run
+    from cellvjepa.training.alarms import CollapsedError
     from cellvjepa.training.pretrain import pretrain as run_pretraining
     from cellvjepa.training.pretrain import run_config
+    from cellvjepa.training.processes import together
 
+    if (labels is None) != (cells is None):
+        raise UserError("labels and cells belong together", "give both --labels labels.csv and --cells cells.csv, or neither", "pretrain")
     out = out or Path("runs") / _name_of(paths[0])
-    values = run_config(out, overrides or ()) if resume and config is None else load_config(config, overrides or ())
-    with Terminal() as terminal:
+    with together() as processes, Terminal(requeued=True, first=processes.first) as terminal:
+        resumed = resume and config is None and processes.first
+        values = processes.from_first(run_config(out, overrides or ()) if resumed else load_config(config, overrides or ()))
         archive = open_for_clips(paths, Given(axes, pattern), values, terminal)
-        run_pretraining(archive.movies, out, values, resume=resume, init_from=init_from, progress=terminal)
-        page = tell_run(out, archive.movies)
-    typer.echo(f"Encoder: {out / 'encoder.safetensors'}\nReport:  {page}")
+        watch = None
+        if labels is not None and cells is not None and processes.first:
+            watch = _watch(archive, cells, labels, values, terminal)
+        try:
+            run_pretraining(archive.movies, out, values, resume=resume, init_from=init_from, watch=watch, progress=terminal, processes=processes)
+        except CollapsedError:
+            if processes.first:
+                tell_run(out, archive.movies)
+            raise
+        page = tell_run(out, archive.movies) if processes.first else None
+    if page is not None:
+        typer.echo(f"Encoder: {out / 'encoder.safetensors'}\nReport:  {page}")
+
+
+def _watch(archive: Archive, cells: Path, labels: Path, config: Config, terminal: Terminal) -> LabelledWindows | None:
+    from cellvjepa.cells.table import read_cells
+    from cellvjepa.stories.labelled import watch_labels
+
+    return watch_labels(archive.movies, read_cells(cells, archive, progress=terminal), labels, config)
 
 
 def _name_of(path: str) -> str:

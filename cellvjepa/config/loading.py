@@ -22,7 +22,7 @@ def load_config(source: str | os.PathLike[str] | None = None, overrides: Sequenc
     Parameters
     ----------
     source
-        ``"tiny"``, ``"small"``, ``"base"``, or the path of a YAML file; ``None`` gives the defaults.
+        ``"tiny"``, ``"small"``, ``"base"``, ``"paper"``, or the path of a YAML file; ``None`` gives the defaults.
     overrides
         E.g. ``["training.steps=60", "clip.size_px=32"]``; values are written as in YAML.
 

@@ -14,13 +14,13 @@ class TrainingConfig(Section):
 
     steps: PositiveInt = Field(1500, title="Steps", description="Optimiser steps. [steps]")
     batch_size: PositiveInt = Field(32, title="Batch size", description="Clips per optimiser step. [clips]")
-    accumulation: PositiveInt = Field(
-        1, title="Gradient accumulation", description="Parts a batch is cut into to save memory; must divide batch_size."
+    accumulation: PositiveInt | None = Field(
+        None,
+        title="Gradient accumulation",
+        description="Parts a batch is cut into to save memory; must divide batch_size. None: as few as fit the memory, found at the first step.",
     )
     learning_rate: PositiveFloat = Field(1e-3, title="Learning rate", description="Peak learning rate of AdamW.")
-    final_learning_rate: Annotated[float, Field(ge=0)] = Field(
-        1e-6, title="Final learning rate", description="Learning rate at the end."
-    )
+    final_learning_rate: Annotated[float, Field(ge=0)] = Field(1e-6, title="Final learning rate", description="Learning rate at the end.")
     warmup_share: Share = Field(0.1, title="Warm-up", description="Share of the steps over which the learning rate rises. [0-1]")
     cooldown_share: Share = Field(
         0.0,
@@ -73,6 +73,17 @@ class TrainingConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", title="Precision", description="auto: bfloat16 autocast where the device computes it natively."
     )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        title="Compile",
+        description="Whether the blocks of the network are compiled (torch.compile), which takes a minute at the start. auto: on CUDA. Where that "
+        "fails it is left, with a warning.",
+    )
+    activation_checkpointing: bool = Field(
+        False,
+        title="Activation checkpointing",
+        description="Compute the blocks a second time in the backward pass instead of keeping what is in them: a third slower, far less memory.",
+    )
     device: str = Field("auto", title="Device", description="auto, cpu, cuda, cuda:0, mps.")
     seed: Annotated[int, Field(ge=0)] = Field(0, title="Seed", description="Seed of weights, clips and masks.")
     log_every: PositiveInt = Field(10, title="Log interval", description="Steps between lines of metrics.jsonl. [steps]")
@@ -98,7 +109,7 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _accumulation_divides(self) -> Self:
-        if self.batch_size % self.accumulation:
+        if self.batch_size % self.parts_at_least:
             raise ValueError(f"accumulation ({self.accumulation}) must divide batch_size ({self.batch_size})")
         return self
 
@@ -109,9 +120,14 @@ class TrainingConfig(Section):
             raise ValueError(f"training.{larger[0]} is for the cool-down, and there is none: set training.cooldown_share, e.g. to 0.2")
         if self.warmup_share + self.cooldown_share > 1:
             raise ValueError(f"warmup_share ({self.warmup_share}) and cooldown_share ({self.cooldown_share}) together must not exceed 1")
-        if self.cooldown_batch_size is not None and self.cooldown_batch_size % self.accumulation:
+        if self.cooldown_batch_size is not None and self.cooldown_batch_size % self.parts_at_least:
             raise ValueError(f"accumulation ({self.accumulation}) must divide cooldown_batch_size ({self.cooldown_batch_size})")
         return self
+
+    @property
+    def parts_at_least(self) -> int:
+        """Return the parts a batch is cut into, before anything is known of the memory."""
+        return self.accumulation or 1
 
     @property
     def cooldown_step(self) -> int:

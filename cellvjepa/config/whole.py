@@ -30,17 +30,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _tubelets_fit(self) -> Self:
         _whole_tubelets(self.clip, self.model, "clip.frames", "clip.size_px")
-        return self
-
-    @model_validator(mode="after")
-    def _cooldown_is_no_smaller(self) -> Self:
         _whole_tubelets(self.cooldown_clip, self.model, "training.cooldown_frames", "training.cooldown_size_px")
-        for name, there, here in (
-            ("frames", self.cooldown_clip.frames, self.clip.frames),
-            ("size_px", self.cooldown_clip.size_px, self.clip.size_px),
-        ):
-            if there < here:
-                raise ValueError(f"training.cooldown_{name} ({there}) must not be below clip.{name} ({here}): the cool-down is for longer and larger clips")
+        if self.training.auxiliary == "differences" and self.model.tubelet[0] < 2:
+            raise ValueError("tubelets of one frame (model.tubelet) have no differences between frames to predict (training.auxiliary)")
         return self
 
     @property

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from cellvjepa.model.grid import Axis, Grid, grid_of
-from cellvjepa.model.layers import Frequencies, RotaryBlock, RotaryPositions, gather_tokens, initialise
+from cellvjepa.model.layers import Frequencies, RotaryBlock, RotaryPositions, Through, gather_tokens, initialise, through
+from cellvjepa.model.waves import with_wave_gains
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class EncoderShape:
     """What an encoder is; two encoders of the same shape can exchange weights.
 
     ``axes`` are those that positions are told apart by: the ones with more than one token in the grids it was made for.
-    Pixels (0 and 1 are the movie's levels) are standardised as (v - ``pixel_mean``) / ``pixel_std``.
+    Pixels (0 and 1 are the movie's levels) are standardised as (v - ``pixel_mean``) / ``pixel_std``. ``wave_gains`` tell how strongly a
+    new encoder sees each temporal cosine wave of a tubelet (:mod:`cellvjepa.model.waves`); they matter for initial weights alone.
     """
 
     tubelet: tuple[int, int, int, int]
@@ -29,6 +32,7 @@ class EncoderShape:
     in_channels: int = 1
     pixel_mean: float = 0.5
     pixel_std: float = 0.25
+    wave_gains: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if min(*self.tubelet, self.dim, self.depth, self.heads, self.in_channels) < 1:
@@ -39,6 +43,8 @@ class EncoderShape:
             raise ValueError(f"axes {self.axes} must differ")
         if not (math.isfinite(self.pixel_mean) and math.isfinite(self.pixel_std) and self.pixel_std > 0):
             raise ValueError("pixel_mean must be finite and pixel_std above 0")
+        if self.wave_gains and (len(self.wave_gains) != self.tubelet[0] or not all(map(math.isfinite, self.wave_gains))):
+            raise ValueError("wave_gains must be finite and one for each frame of a tubelet")
 
     @property
     def tubelet_pixels(self) -> int:
@@ -86,8 +92,15 @@ class Encoder(nn.Module):
         self.positions = RotaryPositions(shape.axes, shape.dim // shape.heads, shape.rope)
         self.blocks = nn.ModuleList(RotaryBlock(shape.dim, shape.heads) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.dim, eps=1e-6)
+        self.through: Through = through
 
-    def forward(self, pixels_BCTZYX: torch.Tensor, keep_BK: torch.Tensor | None = None, scale_4: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        pixels_BCTZYX: torch.Tensor,
+        keep_BK: torch.Tensor | None = None,
+        scale_4: torch.Tensor | None = None,
+        groups: Sequence[int] = (),
+    ) -> torch.Tensor:
         """Encode clips, whole or only the tokens to keep (which then see only each other).
 
         Parameters
@@ -99,6 +112,9 @@ class Encoder(nn.Module):
         scale_4
             (4,) or (B, 4) float: the clip's sampling along t, z, y, x relative to what the model was trained on, e.g.
             x = 2 for pixels twice as large. ``None``: the same.
+        groups
+            Sizes of successive groups of the tokens to keep, one for each mask, each of which sees only itself: the same as so many
+            calls, in one. None: all see all.
 
         Returns
         -------
@@ -116,7 +132,7 @@ class Encoder(nn.Module):
             rotation = rotation.at(keep_BK)
         tokens = self.patch_embed(pixels_BCTZYX, keep_BK)
         for block in self.blocks:
-            tokens = block(tokens, rotation)
+            tokens = self.through(block, tokens, rotation, groups)
         normed: torch.Tensor = self.norm(tokens)
         return normed
 
@@ -126,7 +142,7 @@ class Encoder(nn.Module):
         tokens = self.patch_embed(pixels_BCTZYX)
         given = []
         for block in self.blocks:
-            tokens = block(tokens, rotation)
+            tokens = self.through(block, tokens, rotation, ())
             given.append(tokens)
         return [*given[-count:-1], self.norm(tokens)]
 
@@ -149,6 +165,10 @@ def new_encoder(shape: EncoderShape, rng: torch.Generator) -> Encoder:
         encoder = Encoder(shape)
     encoder.to_empty(device="cpu")
     initialise(encoder, encoder.blocks, rng)
+    if shape.wave_gains:
+        embedding = encoder.patch_embed.proj
+        with torch.no_grad():
+            embedding.weight.copy_(with_wave_gains(embedding.weight, shape.tubelet[0], shape.in_channels, shape.wave_gains))
     return encoder
 
 

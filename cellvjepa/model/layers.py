@@ -6,7 +6,7 @@ Shapes in names: B clips, N tokens, K context tokens, M targets, D width, H head
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, cast
@@ -26,13 +26,16 @@ from timm.models.vision_transformer import Block  # noqa: E402
 
 Frequencies = Literal["interleaved", "tiled"]
 
+_GRIDS_KEPT = 8  # tables of rotations: clips of training, those of a cool-down, pictures of a movie of another size
+_SCORES_AT_ONCE = 2**20  # attention weights that fit into a cache of a processor, 2 MB in bfloat16
+
 
 @dataclass(frozen=True)
 class Rotation:
     """How the pairs of numbers in queries and keys turn with position, pairs read as complex numbers z.
 
-    ``turn`` (..., N, 1, 1, E / 2) complex64 multiplies z; ``mirror``, of the same shape, multiplies the conjugate of z and is
-    there for tiled frequencies only, where the two numbers of a pair turn by different angles.
+    ``turn`` (..., N, 1, 1, E / 2, 2) float32, real and imaginary parts, multiplies z; ``mirror``, of the same shape, multiplies the
+    conjugate of z and is there for tiled frequencies only, where the two numbers of a pair turn by different angles.
     """
 
     turn: torch.Tensor
@@ -44,10 +47,20 @@ class Rotation:
 
     def __call__(self, tokens_BNcHE: torch.Tensor) -> torch.Tensor:
         """Rotate; computed in float32, because angles need it, and returned so."""
-        tokens = at_least_float32(tokens_BNcHE)
-        z = torch.view_as_complex(tokens.reshape(*tokens.shape[:-1], -1, 2))
-        rotated = z * self.turn if self.mirror is None else z * self.turn + z.conj() * self.mirror
+        pairs = at_least_float32(tokens_BNcHE).unflatten(-1, (-1, 2))
+        if torch.compiler.is_compiling():  # which knows no complex numbers, and fuses what is written out
+            return self._written_out(pairs).flatten(-2)
+        z, turn = torch.view_as_complex(pairs), torch.view_as_complex(self.turn)
+        rotated = z * turn if self.mirror is None else z * turn + z.conj() * torch.view_as_complex(self.mirror)
         return torch.view_as_real(rotated).flatten(-2)
+
+    def _written_out(self, pairs: torch.Tensor) -> torch.Tensor:
+        (first, second), (real, imaginary) = pairs.unbind(-1), self.turn.unbind(-1)
+        turned = [first * real - second * imaginary, first * imaginary + second * real]
+        if self.mirror is not None:
+            real, imaginary = self.mirror.unbind(-1)
+            turned = [turned[0] + first * real + second * imaginary, turned[1] + first * imaginary - second * real]
+        return torch.stack(turned, dim=-1)
 
 
 class RotaryAttention(nn.Module):
@@ -65,20 +78,42 @@ class RotaryAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, tokens_BND: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-        """Return (B, N, D)."""
+    def forward(self, tokens_BND: torch.Tensor, rotation: Rotation, groups: Sequence[int] = ()) -> torch.Tensor:
+        """Return (B, N, D).
+
+        Parameters
+        ----------
+        tokens_BND
+            Tokens.
+        rotation
+            By their positions.
+        groups
+            Sizes of successive groups of tokens which see only each other; none: all see all.
+        """
         batch, count, width = tokens_BND.shape
         qkv: torch.Tensor = self.qkv(tokens_BND).view(batch, count, 3, self.heads, width // self.heads)
         q, k = rotation(qkv[:, :, :2]).transpose(1, 3).unbind(2)
         v = qkv[:, :, 2].transpose(1, 2)
-        if v.device.type == "cpu":
-            # On CPUs the backward pass of the fused kernel is three times slower in bfloat16 than in float32.
-            with torch.autocast("cpu", enabled=False):
-                mixed = F.scaled_dot_product_attention(q, k, v.to(q.dtype))
-        else:
-            mixed = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
-        projected: torch.Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        parts = zip(*(part.split(list(groups), dim=2) for part in (q, k, v)), strict=True) if groups else [(q, k, v)]
+        mixed = [attend(*part).transpose(1, 2) for part in parts]
+        projected: torch.Tensor = self.proj((mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=1)).flatten(2))
         return projected
+
+
+def attend(q_BHNE: torch.Tensor, k_BHNE: torch.Tensor, v_BHNE: torch.Tensor) -> torch.Tensor:
+    """Return softmax(q k / sqrt(E)) v, computed in the precision of v, (B, H, N, E)."""
+    q, k = q_BHNE.to(v_BHNE.dtype), k_BHNE.to(v_BHNE.dtype)
+    if v_BHNE.device.type != "cpu" or v_BHNE.dtype != torch.bfloat16:
+        return F.scaled_dot_product_attention(q, k, v_BHNE)
+    # On CPUs the fused kernel is two to three times slower in bfloat16 than its parts one by one, on as much as fits into the cache.
+    with torch.autocast("cpu", enabled=False):
+        rows = max(1, _SCORES_AT_ONCE // k.shape[2])
+        heads = max(1, rows // q.shape[2])
+        scaled, turned_k, v = (q * q.shape[-1] ** -0.5).flatten(0, 1), k.flatten(0, 1).transpose(1, 2), v_BHNE.flatten(0, 1)
+        mixed = []
+        for few_q, few_k, few_v in zip(scaled.split(heads), turned_k.split(heads), v.split(heads), strict=True):
+            mixed += [torch.cat([torch.softmax(part @ few_k, dim=-1) @ few_v for part in few_q.split(rows, dim=1)], dim=1)]
+        return torch.cat(mixed).view_as(v_BHNE)
 
 
 class RotaryBlock(nn.Module):
@@ -97,10 +132,18 @@ class RotaryBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = mlp(dim)
 
-    def forward(self, tokens_BND: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-        """Return (B, N, D)."""
-        tokens: torch.Tensor = tokens_BND + self.attn(self.norm1(tokens_BND), rotation)
+    def forward(self, tokens_BND: torch.Tensor, rotation: Rotation, groups: Sequence[int] = ()) -> torch.Tensor:
+        """Return (B, N, D); ``groups`` as for :class:`RotaryAttention`."""
+        tokens: torch.Tensor = tokens_BND + self.attn(self.norm1(tokens_BND), rotation, groups)
         return tokens + cast(torch.Tensor, self.mlp(self.norm2(tokens)))
+
+
+Through = Callable[[nn.Module, torch.Tensor, Rotation, Sequence[int]], torch.Tensor]
+
+
+def through(block: nn.Module, tokens_BND: torch.Tensor, rotation: Rotation, groups: Sequence[int]) -> torch.Tensor:
+    """Send tokens through a block; what :mod:`cellvjepa.model.compiled` replaces to make it faster, or to keep less."""
+    return cast(torch.Tensor, block(tokens_BND, rotation, groups))
 
 
 def mlp(dim: int, ratio: float = 4.0, dropout: float = 0.0) -> nn.Module:
@@ -145,11 +188,12 @@ def rotation_of(positions_N4: torch.Tensor, axes: tuple[Axis, ...], head_dim: in
     first, second = angles_NE[..., 0::2], angles_NE[..., 1::2]
     turn = torch.complex(first.cos() + second.cos(), first.sin() + second.sin()) / 2
     mirror = torch.complex(first.cos() - second.cos(), second.sin() - first.sin()) / 2
-    return Rotation(turn[..., None, None, :], None if frequencies == "interleaved" else mirror[..., None, None, :])
+    turn, mirror = (torch.view_as_real(table)[..., None, None, :, :] for table in (turn, mirror))
+    return Rotation(turn, None if frequencies == "interleaved" else mirror)
 
 
 class RotaryPositions(nn.Module):
-    """Gives the rotation of the tokens of a grid; that of the last grid is kept.
+    """Gives the rotation of the tokens of a grid; those of the last few grids are kept.
 
     Parameters
     ----------
@@ -172,7 +216,7 @@ class RotaryPositions(nn.Module):
         self.axes = axes
         self.head_dim = head_dim
         self.frequencies: Frequencies = frequencies
-        self._kept: tuple[Grid, torch.device, Rotation] | None = None
+        self._kept: dict[tuple[Grid, torch.device], Rotation] = {}
 
     def forward(self, grid: Grid, device: torch.device, scale_4: torch.Tensor | None = None) -> Rotation:
         """Return the rotation of all tokens of a grid.
@@ -189,13 +233,15 @@ class RotaryPositions(nn.Module):
         if scale_4 is not None:
             scaled = positions_N4(grid).to(device) * scale_4.to(device, torch.float32).unsqueeze(-2)
             return rotation_of(scaled, self.axes, self.head_dim, self.frequencies)
-        kept = self._kept
-        if kept is None or kept[:2] != (grid, device):
+        kept = self._kept.get((grid, device))
+        if kept is None:
             # A table made while inference_mode is on could not be used in training later.
             with torch.inference_mode(False):
-                kept = (grid, device, rotation_of(positions_N4(grid).to(device), self.axes, self.head_dim, self.frequencies))
-            self._kept = kept
-        return kept[2]
+                kept = rotation_of(positions_N4(grid).to(device), self.axes, self.head_dim, self.frequencies)
+            if len(self._kept) == _GRIDS_KEPT:
+                del self._kept[next(iter(self._kept))]  # the oldest
+            self._kept[grid, device] = kept
+        return kept
 
 
 def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
@@ -209,9 +255,9 @@ def gather_tokens(tokens_BND: torch.Tensor, index_BK: torch.Tensor) -> torch.Ten
 
 
 def _at(table: torch.Tensor, index_BK: torch.Tensor) -> torch.Tensor:
-    if table.ndim == 4:
+    if table.ndim == 5:
         return table[index_BK]
-    return gather_tokens(table.flatten(2), index_BK)[:, :, None, None]
+    return gather_tokens(table.flatten(2), index_BK).unflatten(2, table.shape[2:])
 
 
 def initialise(module: nn.Module, blocks: Iterable[nn.Module], rng: torch.Generator) -> None:

@@ -25,9 +25,7 @@ class Mask:
     target_BM: torch.Tensor
 
 
-def draw_masks(
-    grid: Grid, generators: Sequence[MaskGenerator], batch: int, rng: np.random.Generator, rows: slice = slice(None)
-) -> list[Mask]:
+def draw_masks(grid: Grid, generators: Sequence[MaskGenerator], batch: int, rng: np.random.Generator, rows: slice = slice(None)) -> list[Mask]:
     """Draw one mask per generator for each clip of a batch (V-JEPA, arXiv 2404.08471, section 3.2).
 
     Blocks of the (y, x) plane are hidden at all times and in all planes; context is drawn from what their union leaves visible,

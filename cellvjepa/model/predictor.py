@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from cellvjepa.model.encoder import EncoderShape
 from cellvjepa.model.grid import Grid
-from cellvjepa.model.layers import RotaryBlock, RotaryPositions, initialise
+from cellvjepa.model.layers import RotaryBlock, RotaryPositions, Through, initialise, through
 from cellvjepa.model.masking import Mask
 
 
@@ -43,37 +44,45 @@ class Predictor(nn.Module):
         self.blocks = nn.ModuleList(RotaryBlock(shape.dim, shape.heads) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.dim, eps=1e-6)
         self.proj = nn.Linear(shape.dim, encoder.dim)
+        self.through: Through = through
 
-    def forward(self, context_BKD: torch.Tensor, mask: Mask, grid: Grid, generator_index: int, scale_4: torch.Tensor | None = None) -> torch.Tensor:
-        """Predict the target tokens.
+    def forward(
+        self, context_BKD: torch.Tensor, masks: Sequence[Mask], generators: Sequence[int], grid: Grid, scale_4: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """Predict the target tokens of each mask from its context alone.
 
         Parameters
         ----------
         context_BKD
-            (B, K, D) output of the context encoder.
-        mask
+            (B, K1 + K2 + ..., D) output of the context encoder, mask after mask.
+        masks
             Where the context lies, and where the targets.
+        generators
+            Which mask generator each mask came from: chooses its mask token.
         grid
-            The grid that both are numbered by.
-        generator_index
-            Which mask generator the mask came from: chooses the mask token.
+            The grid that all are numbered by.
         scale_4
             As for :class:`cellvjepa.model.encoder.Encoder`.
 
         Returns
         -------
-        torch.Tensor
-            (B, M, D) predictions.
+        tuple of torch.Tensor
+            (B, M, D) predictions for each mask.
         """
-        context = self.embed(context_BKD)
-        batch, count = mask.target_BM.shape
-        wanted = self.mask_tokens[generator_index].to(context.dtype).expand(batch, count, -1)
-        tokens = torch.cat([context, wanted], dim=1)
-        rotation = self.positions(grid, context.device, scale_4).at(torch.cat([mask.context_BK, mask.target_BM], dim=1))
+        seen = self.embed(context_BKD).split([mask.context_BK.shape[1] for mask in masks], dim=1)
+        parts, index = [], []
+        for mask, context, generator in zip(masks, seen, generators, strict=True):
+            wanted = self.mask_tokens[generator].to(context.dtype).expand(*mask.target_BM.shape, -1)
+            parts += [context, wanted]
+            index += [mask.context_BK, mask.target_BM]
+        tokens = torch.cat(parts, dim=1)
+        rotation = self.positions(grid, tokens.device, scale_4).at(torch.cat(index, dim=1))
+        groups = [mask.context_BK.shape[1] + mask.target_BM.shape[1] for mask in masks]
         for block in self.blocks:
-            tokens = block(tokens, rotation)
-        predicted: torch.Tensor = self.proj(self.norm(tokens[:, context.shape[1] :]))
-        return predicted
+            tokens = self.through(block, tokens, rotation, groups)
+        answers = tokens.split([part.shape[1] for part in parts], dim=1)[1::2]
+        predicted: torch.Tensor = self.proj(self.norm(torch.cat(answers, dim=1)))
+        return predicted.split([mask.target_BM.shape[1] for mask in masks], dim=1)
 
 
 def new_predictor(shape: PredictorShape, encoder: EncoderShape, rng: torch.Generator) -> Predictor:

@@ -16,7 +16,7 @@ from cellvjepa.model.encoder import Encoder, EncoderShape, cut_tubelets, new_enc
 from cellvjepa.model.grid import grid_of
 from cellvjepa.model.layers import at_least_float32, gather_tokens, initialise
 from cellvjepa.model.masking import Mask
-from cellvjepa.model.pixel_statistics import PixelStatistics, emphasise_change
+from cellvjepa.model.pixel_statistics import PixelStatistics
 from cellvjepa.model.predictor import Predictor, PredictorShape, new_predictor
 
 
@@ -27,16 +27,20 @@ class Prediction:
     ``context`` are (B, K, D) outputs of the context encoder, ``predicted`` (B, M, D) those of the predictor, ``targets`` (B, M, D)
     float32 what it should have said, without gradient; none where pixels alone are predicted. ``painted`` (B, M, P) is what the
     pixel head says of the hidden tubelets and ``hidden`` (B, M, P) their pixels as the encoder sees them; none without that head.
-    ``target_std`` is a scalar: how much the mean target token varies from clip to clip, averaged over dimensions, before the layer
-    norm that would hide its shrinking.
+    ``target_means`` are (B, D) float32: the mean target token of each clip, before the layer norm that would hide its shrinking.
     """
 
     context: tuple[torch.Tensor, ...]
     predicted: tuple[torch.Tensor, ...]
     targets: tuple[torch.Tensor, ...]
-    target_std: torch.Tensor
+    target_means: torch.Tensor
     painted: tuple[torch.Tensor, ...] = ()
     hidden: tuple[torch.Tensor, ...] = ()
+
+    @property
+    def target_std(self) -> torch.Tensor:
+        """How much the mean target token varies from clip to clip, averaged over dimensions."""
+        return self.target_means.std(dim=0, correction=0).mean()
 
 
 @dataclass(frozen=True)
@@ -108,25 +112,32 @@ class VJepa(nn.Module):
             As for :class:`cellvjepa.model.encoder.Encoder`.
         """
         grid = self.context_encoder.grid_of(pixels_BCTZYX)
-        targets_BND, target_std = self._targets(pixels_BCTZYX, scale_4) if self.asked.features else (None, None)
-        context = tuple(self.context_encoder(pixels_BCTZYX, mask.context_BK, scale_4) for mask in masks)
-        predicted = tuple(self.predictor(tokens, mask, grid, index, scale_4) for index, (tokens, mask) in enumerate(zip(context, masks, strict=True)))
-        if target_std is None:
-            target_std = _spread(context[0].detach())
+        targets_BND, target_means = self._targets(pixels_BCTZYX, scale_4) if self.asked.features else (None, None)
+        groups = [mask.context_BK.shape[1] for mask in masks]
+        # All masks in one pass: each sees itself alone, but the layers in between run over all their tokens at once.
+        context_BKD = self.context_encoder(pixels_BCTZYX, torch.cat([mask.context_BK for mask in masks], dim=1), scale_4, groups)
+        context = context_BKD.split(groups, dim=1)
+        predicted = self.predictor(context_BKD, masks, range(len(masks)), grid, scale_4)
+        if target_means is None:
+            target_means = context[0].detach().float().mean(dim=1)
         targets = () if targets_BND is None else tuple(gather_tokens(targets_BND, mask.target_BM) for mask in masks)
         if self.pixel_head is None:
-            return Prediction(context, predicted, targets, target_std)
+            return Prediction(context, predicted, targets, target_means)
         painted = tuple(map(self.pixel_head, predicted))
-        return Prediction(context, predicted, targets, target_std, painted, self._hidden(pixels_BCTZYX, masks))
+        return Prediction(context, predicted, targets, target_means, painted, self._hidden(pixels_BCTZYX, masks))
+
+    def targets(self, pixels_BCTZYX: torch.Tensor, scale_4: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what the predictor should say of each place of whole clips, (B, N, D) float32 without gradient."""
+        return self._targets(pixels_BCTZYX, scale_4)[0]
 
     @torch.no_grad()
     def _targets(self, pixels_BCTZYX: torch.Tensor, scale_4: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         if self.asked.layers == 1:
             tokens_BND = at_least_float32(self.target_encoder(pixels_BCTZYX, scale_4=scale_4))
-            return _normed(tokens_BND), _spread(tokens_BND)
+            return _normed(tokens_BND), tokens_BND.float().mean(dim=1)
         layers = [at_least_float32(tokens) for tokens in self.target_encoder.last_layers(pixels_BCTZYX, self.asked.layers, scale_4)]
         # After data2vec (arXiv 2202.03555, section 3.3): each layer normed, then averaged.
-        return _normed(torch.stack([_normed(tokens) for tokens in layers]).mean(dim=0)), _spread(layers[-1])
+        return _normed(torch.stack([_normed(tokens) for tokens in layers]).mean(dim=0)), layers[-1].float().mean(dim=1)
 
     @torch.no_grad()
     def _hidden(self, pixels_BCTZYX: torch.Tensor, masks: Sequence[Mask]) -> tuple[torch.Tensor, ...]:
@@ -135,20 +146,29 @@ class VJepa(nn.Module):
         return tuple((gather_tokens(tubelets, mask.target_BM) - shape.pixel_mean) / shape.pixel_std for mask in masks)
 
     @torch.no_grad()
-    def update_target(self, momentum: float) -> None:
-        """Let the target encoder follow: target <- momentum * target + (1 - momentum) * context. A teacher stays as it is."""
+    def update_target(self, momentum: float, refused: torch.Tensor | None = None) -> None:
+        """Let the target encoder follow: target <- momentum * target + (1 - momentum) * context. A teacher stays as it is.
+
+        Parameters
+        ----------
+        momentum
+            How much stays.
+        refused
+            0-dim float32 on the model's device: 1 and nothing changes. None: as 0.
+        """
         if not self.asked.follows:
             return
-        torch._foreach_lerp_(tuple(self.target_encoder.parameters()), tuple(self.context_encoder.parameters()), 1.0 - momentum)
+        targets, context = tuple(self.target_encoder.parameters()), tuple(self.context_encoder.parameters())
+        if refused is None:
+            torch._foreach_lerp_(targets, context, 1.0 - momentum)
+            return
+        towards = torch._foreach_sub(context, targets)
+        torch._foreach_mul_(towards, (1.0 - refused) * (1.0 - momentum))
+        torch._foreach_add_(targets, towards)
 
 
 def _normed(tokens_BND: torch.Tensor) -> torch.Tensor:
     return F.layer_norm(tokens_BND, tokens_BND.shape[-1:])
-
-
-def _spread(tokens_BND: torch.Tensor) -> torch.Tensor:
-    """Return how much the mean token varies from clip to clip, averaged over dimensions."""
-    return tokens_BND.float().mean(dim=1).std(dim=0, correction=0).mean()
 
 
 def build_vjepa(config: Config, seed: int, planes: int = 1, pixels: PixelStatistics | None = None) -> VJepa:
@@ -175,13 +195,10 @@ def build_vjepa(config: Config, seed: int, planes: int = 1, pixels: PixelStatist
     grid = grid_of(clip.frames, planes, clip.size_px, clip.size_px, model.tubelet)
     encoder = EncoderShape(model.tubelet, model.dim, model.depth, model.heads, model.rope, grid.long_axes)
     if pixels is not None:
-        encoder = replace(encoder, pixel_mean=pixels.mean, pixel_std=pixels.std)
+        encoder = replace(encoder, pixel_mean=pixels.mean, pixel_std=pixels.std, wave_gains=pixels.wave_gains(model.change_gain))
     predictor = PredictorShape(model.predictor_dim, model.predictor_depth, model.predictor_heads, len(config.masks.generators))
     rng = torch.Generator().manual_seed(seed)
-    fresh = new_encoder(encoder, rng)
-    if pixels is not None and model.change_gain:
-        emphasise_change(fresh.patch_embed, encoder, pixels, model.change_gain)
-    built = VJepa(fresh, new_predictor(predictor, encoder, rng), Asked.of(config))
+    built = VJepa(new_encoder(encoder, rng), new_predictor(predictor, encoder, rng), Asked.of(config))
     if built.pixel_head is not None:
         initialise(built.pixel_head, (), rng)
     return built

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from cellvjepa.errors import UserError
 from cellvjepa.model.encoder import Encoder, EncoderShape
+from cellvjepa.shipped import shipped_encoder
 from cellvjepa.writing import atomic_path
 
 WEIGHTS_FILE = "encoder.safetensors"
@@ -78,7 +79,7 @@ def load_encoder(source: str | os.PathLike[str]) -> tuple[Encoder, EncoderCard]:
     Parameters
     ----------
     source
-        Folder of a run, or the path of an ``encoder.safetensors``.
+        Folder of a run, the path of an ``encoder.safetensors``, or ``"encoder_tiny"``, which comes with the program.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def load_encoder(source: str | os.PathLike[str]) -> tuple[Encoder, EncoderCard]:
         If there is no such file, it is damaged, it is not an encoder of ours, or its tensors are not those of the encoder it
         describes.
     """
-    path = Path(source)
+    path = locate_encoder(source)
     if path.is_dir():
         path = path / WEIGHTS_FILE
     if not path.is_file():
@@ -105,10 +106,17 @@ def load_encoder(source: str | os.PathLike[str]) -> tuple[Encoder, EncoderCard]:
     return encoder.requires_grad_(False).eval(), EncoderCard(shape, provenance, _sha256(path))
 
 
+def locate_encoder(source: str | os.PathLike[str]) -> Path:
+    """Return the path that is meant: as it is, or that of an encoder that comes with the program, by its name."""
+    path = Path(source)
+    shipped = None if path.exists() or path.name != os.fspath(source) else shipped_encoder(path.name)
+    return shipped or path
+
+
 def require_shape(found: EncoderShape, wanted: EncoderShape, where: str | os.PathLike[str]) -> None:
     """Refuse an encoder that is not of the wanted shape, naming the fields that differ.
 
-    Also what leaves every tensor's size alone is told apart: heads, axes, frequencies.
+    Also what leaves every tensor's size alone is told apart: heads, axes, frequencies. What matters for initial weights alone is not.
 
     Raises
     ------
@@ -118,7 +126,7 @@ def require_shape(found: EncoderShape, wanted: EncoderShape, where: str | os.Pat
     differing = [
         f"{field.name} is {getattr(found, field.name)} there and {getattr(wanted, field.name)} here"
         for field in dataclasses.fields(EncoderShape)
-        if getattr(found, field.name) != getattr(wanted, field.name)
+        if field.name != "wave_gains" and getattr(found, field.name) != getattr(wanted, field.name)
     ]
     if differing:
         raise UserError(f"this is a checkpoint of another configuration: {', '.join(differing)}", "use the settings it was made with", where)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from cellvjepa.movies.resampling import BRIGHTEST, DARKEST
+from cellvjepa.movies.schedule import WHOLE, Part
 from cellvjepa.movies.stream import Batch
 
 
@@ -51,7 +52,7 @@ def finish(batch: Batch, device: torch.device) -> torch.Tensor:
     elif device.type != "cpu":
         native = native.to(torch.float32).to(device)  # not every device knows 16-bit integers
     low, high = torch.from_numpy(batch.levels_B2).unbind(1)
-    levels = torch.stack([low, torch.where(high > low, 1 / (high - low), 0.0)]).to(device, torch.float32)
+    levels = torch.stack([low, torch.where(high > low, 1 / (high - low), 0.0)]).to(device, torch.float32, non_blocking=device.type == "cuda")
     lengths = [int(np.prod(shape)) for shape in batch.shapes]
     parts = torch.split(native, lengths)
     frames, planes = batch.shapes[0][:2]
@@ -65,8 +66,21 @@ def finish(batch: Batch, device: torch.device) -> torch.Tensor:
     return out
 
 
-def augment(pixels_B1TZYX: torch.Tensor, augmentation: Augmentation, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def augment(
+    pixels_B1TZYX: torch.Tensor, augmentation: Augmentation, rng: np.random.Generator, part: Part = WHOLE
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Vary clips at random, each for itself.
+
+    Parameters
+    ----------
+    pixels_B1TZYX
+        float32 clips.
+    augmentation
+        How.
+    rng
+        Draws for the whole batch.
+    part
+        Which part of the whole batch the clips are.
 
     Returns
     -------
@@ -76,7 +90,7 @@ def augment(pixels_B1TZYX: torch.Tensor, augmentation: Augmentation, rng: np.ran
         ``(B,)`` bool, on the CPU: whether the rows of a clip have become its columns.
     """
     count = len(pixels_B1TZYX)
-    draws = torch.from_numpy(rng.random((4, count)))
+    draws = torch.from_numpy(rng.random((4, count * part.count))[:, part.rows])
     turned = torch.zeros(count, dtype=torch.bool)
     if augmentation.orientations:
         down, across, turned = draws[:3] < 0.5
@@ -90,7 +104,7 @@ def augment(pixels_B1TZYX: torch.Tensor, augmentation: Augmentation, rng: np.ran
 
 
 def _per_clip(values_B: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return values_B.to(like.device).reshape(-1, 1, 1, 1, 1, 1)
+    return values_B.to(like.device, non_blocking=like.device.type == "cuda").reshape(-1, 1, 1, 1, 1, 1)
 
 
 def _finished(native_BTZYX: torch.Tensor, levels_2B: torch.Tensor, size_px: int) -> torch.Tensor:

@@ -28,7 +28,7 @@ from cellvjepa.movies.clips import Clip, ClipShape
 from cellvjepa.movies.levels import measure_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.resampling import is_exact
-from cellvjepa.movies.schedule import Schedule, Turn
+from cellvjepa.movies.schedule import WHOLE, Part, Schedule, Turn
 from cellvjepa.movies.trouble import GoneError, Patience, Trouble
 from cellvjepa.movies.workers import CancelledWorkError, Workers
 
@@ -126,11 +126,14 @@ class Stream:
         Memory for blocks and batches [MB], however many movies there are. Only a block that holds a single clip may need more.
     patience
         How long to wait for a share that has gone away.
+    part
+        Which of the clips are made here, where several processes share each batch: ``batch_size``, ``live_blocks`` and ``memory_mb``
+        are those of all of them together, and the parts of a batch are, row by row, the batch that one process makes.
 
     Raises
     ------
     UserError
-        If there is no movie, one cannot give clips of this shape, or whole stacks differ in depth.
+        If there is no movie, one cannot give clips of this shape, whole stacks differ in depth, or a batch cannot be shared evenly.
     """
 
     def __init__(
@@ -145,12 +148,15 @@ class Stream:
         workers: int,
         memory_mb: int = 2048,
         patience: Patience | None = None,
+        part: Part = WHOLE,
     ) -> None:
         if not movies:
             raise UserError("there is no movie to take clips from", "give at least one movie")
+        if batch_size % part.count:
+            raise UserError(f"a batch of {batch_size} clips cannot be shared evenly by {part.count} processes", "make it a multiple of their number")
         self._shape, self._batch_size, self._seed = shape, batch_size, seed
         self._foreground_share = foreground_share
-        self._schedule = Schedule(batch_size, live_blocks, max(1, round(live_blocks * clips_per_block / batch_size)))
+        self._schedule = Schedule(batch_size, live_blocks, max(1, round(live_blocks * clips_per_block / batch_size)), part)
         budget = Budget(self._block_bytes(movies, memory_mb), clips_per_block)
         self._sources = [source_of(movie, shape, budget) for movie in movies]
         self._cumulated = np.cumsum([source.weight for source in self._sources])
@@ -272,16 +278,17 @@ class Stream:
 
     def _make(self, step: int, blocks: Mapping[Turn, Future[Block]]) -> _Contents:
         shape = self._shape
-        of_sample = [blocks[self._schedule.turn(step, i)].result() for i in range(self._batch_size)]
+        indices = self._schedule.indices
+        of_sample = [blocks[self._schedule.turn(step, index)].result() for index in indices]
         found = [block.at.source.found for block in of_sample]
         shapes = tuple((shape.frames, sampling.planes, *sampling.read_px) for sampling in found)
         ends = np.cumsum([0, *(math.prod(one) for one in shapes)])
         buffer = self._buffers.take()
         native = buffer.of_length(int(ends[-1]))
-        levels_B2 = np.empty((self._batch_size, 2))
+        levels_B2 = np.empty((len(indices), 2))
         clips, channels = [], []
-        for i, block in enumerate(of_sample):
-            rng = np.random.default_rng([self._seed, _CLIP_DRAWS, step, i])
+        for i, (index, block) in enumerate(zip(indices, of_sample, strict=True)):
+            rng = np.random.default_rng([self._seed, _CLIP_DRAWS, step, index])
             clip = place_clip(block, shape, self._foreground_share, rng)
             levels_B2[i] = cut_clip(block, clip, shape, native[ends[i] : ends[i + 1]].reshape(shapes[i]))
             clips.append(clip)

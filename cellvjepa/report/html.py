@@ -51,7 +51,8 @@ thead th { color: var(--muted); font-weight: 600; border-bottom: 2px solid var(-
 tr.strong td { background: #eaf3f9; font-weight: 600; }
 .note { border-left: 4px solid var(--faint); background: var(--wash); border-radius: 0 4px 4px 0;
   padding: .8rem 1.1rem; margin: 1.25rem 0; max-width: 44rem; font-size: .95rem; line-height: 1.5; }
-.note.good { border-color: #009e73; background: #eef8f4; } .note.warn { border-color: #d55e00; background: #fdf3ec; }
+.note.good { border-color: #009e73; background: #eef8f4; } .note.warn { border-color: #e6b800; background: #fdf8e6; }
+.note.bad { border-color: #d55e00; background: #fdf3ec; }
 details { margin: 1.25rem 0; font-size: .9rem; } summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--wash); padding: 1rem; overflow-x: auto; border-radius: 4px;
   font: .8rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace; }

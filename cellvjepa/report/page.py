@@ -55,10 +55,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Note:
-    """A remark that stands out: good news, a warning, or plain."""
+    """A remark that stands out: good news, a warning, bad news, or plain."""
 
     text: str
-    kind: Literal["good", "warn", "plain"] = "plain"
+    kind: Literal["good", "warn", "bad", "plain"] = "plain"
 
 
 @dataclass(frozen=True)

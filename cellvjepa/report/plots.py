@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -19,20 +20,35 @@ _MAP_IN = 4.4  # two maps fit side by side on a page
 
 @dataclass(frozen=True)
 class Curve:
-    """One quantity of a training run: its key in a row of metrics, and how to read it."""
+    """One quantity of a training run: its key in a row of metrics, and how to read it.
+
+    ``monitored`` ones are drawn where they were measured, not where the last value is repeated; a ``share`` is between 0 and 1;
+    ``guess`` is drawn as a grey line.
+    """
 
     key: str
     title: str
     from_zero: bool = False
+    monitored: bool = False
+    share: bool = False
+    guess: float | None = None
 
 
 CURVES = (
+    Curve("rankme", "Rank across clips", from_zero=True, monitored=True),
+    Curve("rankme_tokens", "Rank within a clip", from_zero=True, monitored=True),
+    Curve("clip_std", "Spread between clips", from_zero=True, monitored=True),
+    Curve("place", "Same place at another time", monitored=True, share=True, guess=0.5),
+    Curve("time_order", "Forward or reversed", monitored=True, share=True, guess=0.5),
+    Curve("frame_gap", "Every frame or every second", monitored=True, share=True, guess=0.5),
+    Curve("labelled", "Labelled behaviours", monitored=True, share=True),
+    Curve("source", "Same movie or well", monitored=True, share=True),
     Curve("loss", "Loss"),
-    Curve("loss_ratio", "Loss / loss of the trivial predictor"),
-    Curve("target_std", "Spread of targets", from_zero=True),
-    Curve("rankme", "Rank across clips", from_zero=True),
-    Curve("rankme_tokens", "Rank within a clip", from_zero=True),
+    Curve("loss_ratio", "Loss / answering the average"),
+    Curve("nearest_ratio", "Loss / answering the nearest", monitored=True),
+    Curve("target_std", "Spread of targets in a batch", from_zero=True),
 )
+_LIGHTS = {"green": "#009e73", "yellow": "#e6b800", "red": "#d55e00"}
 
 
 @dataclass(frozen=True)
@@ -50,12 +66,13 @@ class Score:
 
 
 def draw_training(rows: Sequence[Mapping[str, object]], curves: Sequence[Curve] = CURVES) -> bytes:
-    """Draw one small plot per quantity over the steps of a run.
+    """Draw one small plot per quantity over the steps of a run; above each, the verdict of the monitors as a strip of colour.
 
     Parameters
     ----------
     rows
-        Lines of metrics.jsonl: ``step`` and one number per key; a quantity that is missing, null or not finite leaves a gap.
+        Lines of metrics.jsonl: ``step`` and one number per key; a quantity that is missing, null or not finite leaves a gap. The
+        strip follows ``health``, where there is one.
     curves
         What to draw; a quantity found in no row is left out.
 
@@ -64,7 +81,8 @@ def draw_training(rows: Sequence[Mapping[str, object]], curves: Sequence[Curve] 
     bytes
         A PNG.
     """
-    series = [(curve, *_series(rows, curve.key)) for curve in curves]
+    measured = [row for row in rows if row.get("measured", row["step"]) == row["step"]]
+    series = [(curve, *_series(measured if curve.monitored else rows, curve.key)) for curve in curves]
     shown = [entry for entry in series if len(entry[1])] or series[:1]
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
@@ -77,11 +95,26 @@ def draw_training(rows: Sequence[Mapping[str, object]], curves: Sequence[Curve] 
             axes.plot(steps[-1:], values[-1:], color=PALETTE[0], marker="o", markersize=4)
             axes.annotate(f"{values[-1]:.3g}", (steps[-1], values[-1]), (0, 6), textcoords="offset points", ha="right", fontsize=8.5, color=INK)
             axes.margins(y=0.2)
-        if curve.from_zero:
-            axes.set_ylim(bottom=0)
+        if curve.guess is not None:
+            axes.axhline(curve.guess, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        if curve.share:
+            axes.set_ylim(0, 1.2)
+            axes.set_yticks([0, 0.5, 1])
+        elif curve.from_zero and len(values) and values.max() > 0:
+            axes.set_ylim(0, 1.25 * values.max())
+        _draw_lights(axes, rows)
     for axes in all_axes[len(shown) :]:
         axes.set_axis_off()
     return png_of(figure)
+
+
+def _draw_lights(axes: Axes, rows: Sequence[Mapping[str, object]]) -> None:
+    """Draw the verdicts as a strip above a plot: each colour from the line before to the last line that has it."""
+    known = [(row["step"], str(row["health"])) for row in rows if isinstance(row["step"], int | float) and row.get("health") in _LIGHTS]
+    for colour, line in groupby(range(len(known)), key=lambda i: known[i][1]):
+        here = list(line)
+        ends = [known[max(0, here[0] - 1)][0], known[here[-1]][0]]
+        axes.plot(ends, [1.02, 1.02], color=_LIGHTS[colour], linewidth=3, transform=axes.get_xaxis_transform(), clip_on=False, solid_capstyle="butt")
 
 
 def draw_map(

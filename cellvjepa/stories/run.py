@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +21,12 @@ from cellvjepa.movies.levels import with_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.report import pictures, plots
 from cellvjepa.report.html import write_page
-from cellvjepa.report.page import Details, Note, Page, Picture, Section
+from cellvjepa.report.page import Details, Note, Page, Picture, Section, Table
 from cellvjepa.training.metrics import MetricsRow, read_metrics
 from cellvjepa.training.pretrain import run_config
 from cellvjepa.writing import atomic_path
 
-_LOST = 0.9  # a rank below this share of its first value is worth a warning
+_KINDS: dict[str, Literal["good", "warn", "bad"]] = {"green": "good", "yellow": "warn", "red": "bad"}
 _PLACES = 8  # looked at for the most lively clip to draw masks on
 _NAMES = ("short-range masks", "long-range masks")
 
@@ -59,41 +60,43 @@ def tell_run(run: str | os.PathLike[str], movies: Sequence[Movie]) -> Path:
 
 
 def curves_section(rows: Sequence[MetricsRow]) -> Section:
-    """Return the training curves with their meaning in words."""
+    """Return the verdict of the monitors, its history, and the training curves with their meaning in words."""
     return Section(
         "Is the training well?",
-        "The loss is no measure of progress here: a network that says the same of every clip has a low loss. Look at the ranks: they count in how "
-        "many independent ways the features of clips, and of places within a clip, differ. They may dip at first; they should not stay low.",
+        "The loss is no measure of progress here: a network that says the same of every clip has a low loss. So a fixed set of clips is looked at "
+        "again and again: in how many independent ways their features differ (the ranks), and what can be told from them without any labels.",
         (
-            *verdict(rows),
+            traffic_light(rows),
+            *history_of_verdicts(rows),
             Picture(
                 plots.draw_training(rows),
-                "Loss: distance between predicted and actual features of hidden places. Next to it the same, divided by the loss of always answering "
-                "with the average. Spread of targets: goes to zero when the network collapses. Ranks: effective number of independent directions.",
-                "Training curves over the steps: loss, loss ratio, spread of targets, rank across clips and rank within a clip",
+                "The strip above each plot has the colour of the verdict. Ranks: effective number of independent directions in which clips, and "
+                "places within a clip, differ; they may dip at first and should not stay low. Spread: goes to zero when the network collapses. "
+                "Probes without labels, dashed line: guessing. Loss: distance between predicted and actual features of hidden places; divided by "
+                "that of always answering with the average, and with the nearest visible place.",
+                "Training curves over the steps: verdict, ranks, spread of targets, probes, loss and loss ratios",
             ),
         ),
     )
 
 
-def verdict(rows: Sequence[MetricsRow]) -> tuple[Note, ...]:
-    """Say in words how a run went, from its first and last measurement."""
+def traffic_light(rows: Sequence[MetricsRow]) -> Note:
+    """Return the newest verdict, in its colour; of runs by an earlier version, which have none, only the ranks."""
     first, last = rows[0], rows[-1]
-    ranks = (
-        f"Rank across clips {first['rankme']:.1f} at the start, {last['rankme']:.1f} at the end; "
-        f"within a clip {first['rankme_tokens']:.1f} and {last['rankme_tokens']:.1f}."
-    )
-    if last["rankme"] < _LOST * first["rankme"]:
-        return (
-            Note(
-                f"{ranks} The features of different clips have become more alike: the sign of a collapse. Raise training.variance_covariance.", "warn"
-            ),
-        )
-    if last["rankme_tokens"] < _LOST * first["rankme_tokens"]:
-        return (Note(f"{ranks} Clips are told apart, but places within a clip have become more alike than before the training.", "warn"),)
-    if last["rankme"] <= first["rankme"]:
-        return (Note(f"{ranks} The rank across clips has not risen: the network has not yet learnt to tell clips apart. Train longer."),)
-    return (Note(f"{ranks} No sign of a collapse.", "good"),)
+    if not last.get("health_reason"):
+        return Note(f"Rank across clips {first['rankme']:.1f} at the start, {last['rankme']:.1f} at the end.")
+    reason = last["health_reason"]
+    return Note(f"{last['health'].capitalize()}. {reason[:1].upper()}{reason[1:]}", _KINDS[last["health"]])
+
+
+def history_of_verdicts(rows: Sequence[MetricsRow]) -> tuple[Table, ...]:
+    """Return from when to when the verdict was what, and why at the beginning of each; nothing where it never changed."""
+    judged = [row for row in rows if "health" in row]
+    begun = [row for before, row in zip([None, *judged], judged, strict=False) if before is None or before["health"] != row["health"]]
+    if len(begun) < 2:
+        return ()
+    lines = tuple((str(row["step"]), row["health"], row["health_reason"]) for row in begun)
+    return (Table(("from step", "verdict", "because"), lines),)
 
 
 def masks_section(picture: bytes, config: Config) -> Section:

@@ -1,24 +1,41 @@
-"""Checkpoints: all that is needed to go on training, in one safetensors file per step, never a pickle."""
+"""Checkpoints: all that is needed to go on training, as tensors in safetensors and a card in JSON beside them, never a pickle.
+
+``step_00000100.safetensors`` holds model and optimiser; ``step_00000100.json``, written after it, makes a checkpoint of it: step,
+configuration, size and checksum. So a process may be killed at any moment: what has no card was never finished and is no checkpoint,
+and what does not agree with its card is passed over for the checkpoint before.
+
+No state of random generators is kept, because training has none: clips, masks, augmentation and whatever else is drawn are
+functions of (seed, step).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
 
+from cellvjepa import __version__
 from cellvjepa.config import Config, differences
 from cellvjepa.errors import UserError
+from cellvjepa.training.state import read_state, write_state
 from cellvjepa.writing import atomic_path
 
-_NAME = re.compile(r"step_(\d{8})\.safetensors")
+_LOG = logging.getLogger(__name__)
+_FORMAT = 1
+_NAME = re.compile(r"step_(\d{8})\.(?:json|safetensors)")
 # These may change between the parts of a run: they alter neither clips, masks nor losses.
 _FREE = {
+    "monitor.stop_on_collapse",
     "training.device",
     "training.data_workers",
     "training.log_every",
@@ -31,53 +48,143 @@ _FREE_SECTIONS = ("embed.", "probe.")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk, taken after ``step`` optimiser steps."""
+    """A checkpoint on disk, taken after ``step`` optimiser steps; ``path`` is that of its tensors."""
 
     path: Path
     step: int
 
+    @property
+    def card_path(self) -> Path:
+        """The card beside the tensors."""
+        return self.path.with_suffix(".json")
+
+
+@dataclass(frozen=True)
+class CheckpointCard:
+    """What is known of a checkpoint.
+
+    ``format`` is the version of this layout, ``cellvjepa`` that of the package that wrote it; ``size_bytes`` and ``sha256`` are those
+    of the tensors' file; ``config`` is the complete configuration of the run.
+    """
+
+    format: int
+    cellvjepa: str
+    step: int
+    size_bytes: int
+    sha256: str
+    config: Mapping[str, Any]
+
+
+class DamagedCheckpointError(UserError):
+    """A checkpoint that cannot be read, or not as it was written; an older one may be whole."""
+
 
 def list_checkpoints(folder: str | os.PathLike[str]) -> list[Checkpoint]:
     """Return the checkpoints in a folder, oldest first; an empty list where there are none."""
-    found = [(match, path) for path in Path(folder).glob("*.safetensors") if (match := _NAME.fullmatch(path.name))]
-    return sorted((Checkpoint(path, int(match[1])) for match, path in found), key=lambda checkpoint: checkpoint.step)
+    steps = sorted(int(match[1]) for path in Path(folder).glob("*.json") if (match := _NAME.fullmatch(path.name)))
+    return [_checkpoint(Path(folder), step) for step in steps]
 
 
 def save_checkpoint(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> Checkpoint:
-    """Write a checkpoint atomically, then remove the oldest ones beyond ``config.training.checkpoints_kept``."""
-    tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    path = folder / f"step_{step:08d}.safetensors"
-    with atomic_path(path) as part:
-        save_file(tensors, part, metadata={"step": str(step), "config": config.model_dump_json()})
-    for old in list_checkpoints(folder)[: -config.training.checkpoints_kept]:
-        old.path.unlink(missing_ok=True)
-    return Checkpoint(path, step)
-
-
-def load_checkpoint(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> None:
-    """Bring a model and its optimiser to the state of a checkpoint.
+    """Write a checkpoint, then remove the oldest ones beyond ``config.training.checkpoints_kept``.
 
     Raises
     ------
     UserError
-        If the file is damaged or was written with another configuration; the fields that differ are named.
+        If the disk is full or the folder cannot be written to; the checkpoints that were there stay.
     """
+    checkpoint = _checkpoint(folder, step)
+    with atomic_path(checkpoint.path) as part:
+        write_state(part, model, optimizer)
+        _bring_to_disk(part)
+        size, sha256 = part.stat().st_size, _sha256(part)
+    card = CheckpointCard(_FORMAT, __version__, step, size, sha256, config.model_dump(mode="json"))
+    with atomic_path(checkpoint.card_path) as part:
+        part.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+        _bring_to_disk(part)
+    _remove_others(folder, step, config.training.checkpoints_kept)
+    return checkpoint
+
+
+def load_newest(folder: str | os.PathLike[str], model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> Checkpoint | None:
+    """Bring a model and its optimiser to the state of the newest checkpoint that is whole, and return it; None where there are none.
+
+    One warning names the damaged ones that were passed over.
+
+    Raises
+    ------
+    UserError
+        If there are checkpoints and none is whole, or as :func:`load_checkpoint`.
+    """
+    known = list_checkpoints(folder)
+    damage: list[DamagedCheckpointError] = []
+    for checkpoint in reversed(known):
+        try:
+            load_checkpoint(checkpoint, model, optimizer, config)
+        except DamagedCheckpointError as error:
+            damage.append(error)
+            continue
+        if damage:
+            others = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
+            _LOG.warning(
+                "passed over a damaged checkpoint: %s: %s%s; going on from step %d", damage[0].where, damage[0].what, others, checkpoint.step
+            )
+        return checkpoint
+    if damage:
+        raise UserError(
+            f"none of the {len(known)} checkpoints can be used; the newest, {Path(damage[0].where or '').name}: {damage[0].what}",
+            "put back a copy of one (.safetensors and .json), or start a new run with another --out",
+            folder,
+        )
+    return None
+
+
+def load_checkpoint(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> None:
+    """Bring a model and its optimiser to the state of a checkpoint, once its size, checksum and tensors are known to be right.
+
+    Raises
+    ------
+    DamagedCheckpointError
+        If it is not as it was written.
+    UserError
+        If it was written with another configuration (the fields that differ are named), for another model, or by a newer version.
+    """
+    card = read_card(checkpoint)
+    refuse_another_configuration(_configuration(card, checkpoint), config, checkpoint.path)
     try:
-        with safe_open(checkpoint.path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        size = checkpoint.path.stat().st_size
+        if size != card.size_bytes:
+            raise _damaged(f"it has {size} bytes, and {card.size_bytes} were written", checkpoint.path)
+        if _sha256(checkpoint.path) != card.sha256:
+            raise _damaged("its checksum is not that of what was written", checkpoint.path)
+        read_state(checkpoint.path, model, optimizer)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"the checkpoint cannot be read ({error})", "remove it; the one before it will be used", checkpoint.path) from None
-    refuse_another_configuration(_written_configuration(metadata, checkpoint.path), config, checkpoint.path)
-    model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")})
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, field = name.split(".")
-            state.setdefault(int(index), {})[field] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        raise _damaged(str(error), checkpoint.path) from None
+
+
+def read_card(checkpoint: Checkpoint) -> CheckpointCard:
+    """Return the card of a checkpoint.
+
+    Raises
+    ------
+    DamagedCheckpointError
+        If it cannot be read.
+    UserError
+        If it was written by a newer version of cellvjepa.
+    """
+    where = checkpoint.card_path
+    try:
+        fields = json.loads(where.read_text(encoding="utf-8"))
+        if isinstance(fields, dict) and isinstance(fields.get("format"), int) and fields["format"] > _FORMAT:
+            raise UserError(f"the checkpoint was written by a newer version ({fields.get('cellvjepa')})", "update cellvjepa", where)
+        return TypeAdapter(CheckpointCard).validate_python(fields)
+    except UserError:
+        raise
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _damaged(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where) from None
+    except (OSError, ValueError) as error:
+        raise _damaged(str(error), where) from None
 
 
 def refuse_another_configuration(written: Config, config: Config, where: Path) -> None:
@@ -96,8 +203,43 @@ def refuse_another_configuration(written: Config, config: Config, where: Path) -
         )
 
 
-def _written_configuration(metadata: dict[str, str], path: Path) -> Config:
+def _checkpoint(folder: Path, step: int) -> Checkpoint:
+    return Checkpoint(folder / f"step_{step:08d}.safetensors", step)
+
+
+def _configuration(card: CheckpointCard, checkpoint: Checkpoint) -> Config:
     try:
-        return Config.model_validate(json.loads(metadata["config"]))
-    except (KeyError, ValueError):
-        raise UserError("this is not a checkpoint of this version of cellvjepa", "start a new run in another folder", path) from None
+        return Config.model_validate(card.config)
+    except ValueError:
+        raise UserError(
+            f"the settings of this checkpoint, of version {card.cellvjepa}, are not known to this version ({__version__})",
+            "resume with the version it was made with, or start a new run in another folder",
+            checkpoint.card_path,
+        ) from None
+
+
+def _remove_others(folder: Path, step: int, kept: int) -> None:
+    """Keep the newest checkpoints up to a step alone.
+
+    What is newer was passed over as damaged when the run was resumed; what has no card was never finished.
+    """
+    keep = {checkpoint.step for checkpoint in [one for one in list_checkpoints(folder) if one.step <= step][-kept:]}
+    for suffix in (".json", ".safetensors"):  # cards first: in between there is an unfinished checkpoint, not a damaged one
+        for path in folder.glob(f"*{suffix}"):
+            if (match := _NAME.fullmatch(path.name)) and int(match[1]) not in keep:
+                path.unlink(missing_ok=True)
+
+
+def _damaged(what: str, where: Path) -> DamagedCheckpointError:
+    return DamagedCheckpointError(f"the checkpoint is damaged ({what})", "remove it; the one before it is used then", where)
+
+
+def _bring_to_disk(path: Path) -> None:
+    """Wait until a file is on the disk itself: a power cut must not leave a name without its contents."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

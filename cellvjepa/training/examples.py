@@ -12,6 +12,7 @@ from cellvjepa.config import Config
 from cellvjepa.model.grid import grid_of
 from cellvjepa.model.masking import Mask, draw_masks
 from cellvjepa.movies.finishing import Augmentation, augment, finish
+from cellvjepa.movies.schedule import WHOLE, Part
 from cellvjepa.movies.stream import Batch
 
 _MASK_STREAM, _AUGMENT_STREAM = 1, 4  # keep these random numbers apart from those of the clips
@@ -31,16 +32,19 @@ class Examples:
     scale_B4: torch.Tensor | None = None
     step: int = 0
 
+    def rows(self, rows: slice) -> Examples:
+        """Return some of them."""
+        masks = tuple(Mask(mask.context_BK[rows], mask.target_BM[rows]) for mask in self.masks)
+        return Examples(self.pixels_B1TZYX[rows], masks, None if self.scale_B4 is None else self.scale_B4[rows], self.step)
+
     def parts(self, count: int) -> Iterator[Examples]:
         """Cut into ``count`` parts of equal size, for gradient accumulation."""
         size = len(self.pixels_B1TZYX) // count
         for start in range(0, count * size, size):
-            rows = slice(start, start + size)
-            masks = tuple(Mask(mask.context_BK[rows], mask.target_BM[rows]) for mask in self.masks)
-            yield Examples(self.pixels_B1TZYX[rows], masks, None if self.scale_B4 is None else self.scale_B4[rows], self.step)
+            yield self.rows(slice(start, start + size))
 
 
-def make_examples(step: int, batch: Batch, config: Config, scales: Mapping[str, Scale], device: torch.device) -> Examples:
+def make_examples(step: int, batch: Batch, config: Config, scales: Mapping[str, Scale], device: torch.device, part: Part = WHOLE) -> Examples:
     """Return what a step learns from, the same for the same (seed, step).
 
     Parameters
@@ -55,20 +59,23 @@ def make_examples(step: int, batch: Batch, config: Config, scales: Mapping[str, 
         Sampling of each movie's clips relative to the reference, by name (:func:`cellvjepa.movies.reference.position_scale`).
     device
         Where the model is.
+    part
+        Which part of the step's whole batch these clips are.
     """
     training = config.training
     pixels = finish(batch, device)
     scale_B4 = batch_positions(batch, scales)
     augmentation = Augmentation(training.orientations, training.gain)
-    pixels, turned = augment(pixels, augmentation, np.random.default_rng([training.seed, _AUGMENT_STREAM, step]))
+    pixels, turned = augment(pixels, augmentation, np.random.default_rng([training.seed, _AUGMENT_STREAM, step]), part)
     if scale_B4 is not None:
         scale_B4[turned] = scale_B4[turned][:, [0, 1, 3, 2]]
     grid = grid_of(*pixels.shape[2:], config.model.tubelet)  # of the phase's clips, which may differ from config.clip
-    masks = draw_masks(grid, config.masks.generators, len(batch), np.random.default_rng([training.seed, _MASK_STREAM, step]))
+    rng = np.random.default_rng([training.seed, _MASK_STREAM, step])
+    masks = draw_masks(grid, config.masks.generators, len(batch) * part.count, rng, part.rows)
     return Examples(
         pixels,
-        tuple(Mask(mask.context_BK.to(device), mask.target_BM.to(device)) for mask in masks),
-        None if scale_B4 is None else scale_B4.to(device),
+        tuple(Mask(_sent(mask.context_BK, device), _sent(mask.target_BM, device)) for mask in masks),
+        None if scale_B4 is None else _sent(scale_B4, device),
         step,
     )
 
@@ -77,3 +84,8 @@ def batch_positions(batch: Batch, scales: Mapping[str, Scale]) -> torch.Tensor |
     """Return (B, 4) float32 scales (t, z, y, x) of a batch's clips by their movies; None where all are 1."""
     scale_B4 = torch.tensor([scales[clip.movie] for clip in batch.clips])
     return None if bool((scale_B4 == 1).all()) else scale_B4
+
+
+def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor on the device, without waiting for what a GPU is still computing."""
+    return tensor.to(device, non_blocking=device.type == "cuda")

@@ -6,47 +6,59 @@ stopped anywhere continues exactly as if it had not been.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
-from cellvjepa.errors import Cancelled
+from cellvjepa.errors import Cancelled, Stopped
 from cellvjepa.model.vjepa import VJepa
-from cellvjepa.movies.stream import Stream
 from cellvjepa.progress import Progress, silent
-from cellvjepa.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
-from cellvjepa.training.examples import Scale, make_examples
+from cellvjepa.training.alarms import Collapse
+from cellvjepa.training.checkpoint import load_newest, save_checkpoint
+from cellvjepa.training.examples import make_examples
 from cellvjepa.training.metrics import truncate_metrics
 from cellvjepa.training.monitor import Health
 from cellvjepa.training.notes import Notes
+from cellvjepa.training.phases import PhasedStream
+from cellvjepa.training.processes import Processes, share_state
+from cellvjepa.training.selection import BestEncoder
 from cellvjepa.training.trainer import Trainer
+from cellvjepa.training.watch import Watch
 
 
 def train(
     trainer: Trainer,
-    stream: Stream,
+    phases: PhasedStream,
     run: Path,
     measure: Callable[[VJepa], Health],
-    scales: Mapping[str, Scale],
     *,
+    watch: Watch | None = None,
     resume: bool = False,
     progress: Progress = silent,
-) -> None:
+) -> Collapse | None:
     """Train to the last step of the configuration, writing ``metrics.jsonl`` and ``checkpoints/`` in ``run``.
+
+    The best encoder so far is kept among the checkpoints (:func:`cellvjepa.training.selection.load_best`).
 
     Parameters
     ----------
     trainer
         The model and its optimiser, at step 0; with ``resume`` they are brought to the newest checkpoint.
-    stream
+    phases
         Where the clips come from.
     run
         The folder of the run.
     measure
         Measures the monitors on their fixed clips.
-    scales
-        Sampling of each movie's clips relative to the reference, by name.
+    watch
+        Scores an encoder on labelled windows; None: there are none.
     progress
-        Called at each step; if it raises :class:`Cancelled`, a checkpoint is written first.
+        Called at each step; if it raises :class:`Cancelled` in any of the processes, a checkpoint is written first, and all end.
+
+    Returns
+    -------
+    Collapse or None
+        Why training was stopped early; None after the last step.
 
     Raises
     ------
@@ -56,31 +68,67 @@ def train(
         If ``progress`` asked for it.
     """
     config = trainer.config.training
-    folder = run / "checkpoints"
+    folder, processes = run / "checkpoints", trainer.processes
     start = _resume(trainer, folder) if resume else 0
-    truncate_metrics(run / "metrics.jsonl", start)
-    notes = Notes(trainer, stream, run / "metrics.jsonl", measure)
+    best = BestEncoder(folder)
+    if start == 0 and processes.first:
+        best.forget()
+    if start == 0:  # so it may be killed from now on, wherever its weights came from; and a disk that is too small is found out at once
+        _save(trainer, folder, 0, best)
+    if processes.first:
+        truncate_metrics(run / "metrics.jsonl", start)
+    notes = Notes(trainer, phases, run / "metrics.jsonl", measure, best, watch)
     for step in range(start, config.steps + 1):
+        stream, scales = phases.at(step)
         batch = stream.batch(step)
-        examples = make_examples(step, batch, trainer.config, scales, trainer.device)
+        examples = make_examples(step, batch, trainer.config, scales, trainer.device, processes.part)
         notes.before_step(step)
         if step == config.steps:
             notes.take(step, trainer.evaluate(examples), batch.waited_s, len(batch.clips))
             break
-        try:
-            progress("pretraining", step, config.steps)
-        except Cancelled:
-            save_checkpoint(folder, step, trainer.model, trainer.optimizer, trainer.config)
-            raise
+        stopped = _reason_to_stop(progress, step, config.steps, processes)
+        if stopped is not None:
+            _save(trainer, folder, step, best)
+            raise stopped
         notes.take(step, trainer.step(step, examples), batch.waited_s, len(batch.clips))
+        if notes.collapse is not None:
+            break
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            save_checkpoint(folder, step + 1, trainer.model, trainer.optimizer, trainer.config)
-    progress("pretraining", config.steps, config.steps)
+            _save(trainer, folder, step + 1, best)
+    if processes.first:
+        best.write()
+    if notes.collapse is None:
+        progress("pretraining", config.steps, config.steps)
+    return notes.collapse
 
 
 def _resume(trainer: Trainer, folder: Path) -> int:
-    known: list[Checkpoint] = list_checkpoints(folder)
-    if not known:
-        return 0
-    load_checkpoint(known[-1], trainer.model, trainer.optimizer, trainer.config)
-    return known[-1].step
+    """Bring the trainer to the newest checkpoint, which the first process alone reads: a run may lie on a disk that only it sees."""
+    step = 0
+    if trainer.processes.first:
+        newest = load_newest(folder, trainer.model, trainer.optimizer, trainer.config)
+        step = 0 if newest is None else newest.step
+    share_state(trainer.processes, trainer.model, trainer.optimizer)
+    return trainer.processes.from_first(step)
+
+
+def _save(trainer: Trainer, folder: Path, step: int, best: BestEncoder) -> None:
+    trainer.guard.require_good()
+    if trainer.processes.first:
+        best.write()  # first: a run that goes on from this checkpoint then finds what was the best until there
+        save_checkpoint(folder, step, trainer.model, trainer.optimizer, trainer.config)
+
+
+def _reason_to_stop(progress: Progress, step: int, steps: int, processes: Processes) -> Cancelled | None:
+    """Tell of a step, and return why to stop before it: the same in all processes, whichever was asked."""
+    asked = 0
+    try:
+        progress("pretraining", step, steps)
+    except Stopped as stopped:
+        asked = stopped.number
+    except Cancelled:
+        asked = signal.SIGINT
+    asked = processes.largest(asked)
+    if asked in (0, signal.SIGINT):
+        return Cancelled("pretraining") if asked else None
+    return Stopped(asked, f"after step {step}", "--resume goes on")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from cellvjepa.errors import UserError
 from cellvjepa.writing import atomic_path, readable_write_errors
@@ -17,6 +17,10 @@ class MetricsRow(TypedDict):
     ``loss_ratio`` is to the trivial predictor, ``target_std`` the spread of targets before their layer norm, ``data_wait``
     the share of time spent waiting for data, ``damaged_blocks`` how many pieces of movies could not be read so far and were left
     out, ``seconds`` the time since this process began to train.
+
+    From ``rankme`` to ``frame_gap`` they are those of :class:`cellvjepa.training.monitor.Health`, measured at step ``measured``;
+    ``labelled`` is the balanced accuracy on labelled windows, None where it was not measured at this step. ``health`` is the
+    verdict on the history up to this line, ``health_reason`` the same in one sentence.
     """
 
     step: int
@@ -27,6 +31,16 @@ class MetricsRow(TypedDict):
     rankme: float
     rankme_tokens: float
     cosine: float
+    clip_std: float
+    nearest_ratio: float | None
+    place: float | None
+    source: float | None
+    time_order: float | None
+    frame_gap: float | None
+    labelled: float | None
+    measured: int
+    health: Literal["green", "yellow", "red"]
+    health_reason: str
     learning_rate: float
     momentum: float
     grad_norm: float | None
@@ -67,3 +81,8 @@ def truncate_metrics(path: Path, step: int) -> None:
     rows = [row for row in read_metrics(path) if row["step"] < step] if path.exists() else []
     with atomic_path(path) as part:
         part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def measured_rows(rows: list[MetricsRow]) -> list[MetricsRow]:
+    """Return the lines of steps at which the monitors were measured; those between repeat their values."""
+    return [row for row in rows if row.get("measured") == row["step"]]

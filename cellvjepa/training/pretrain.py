@@ -8,30 +8,31 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from cellvjepa.config import Config, load_config, save_config
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
 from cellvjepa.model.pixel_statistics import pixel_statistics
 from cellvjepa.model.public_weights import starting_weights
 from cellvjepa.model.vjepa import VJepa, build_vjepa
-from cellvjepa.model.weights import load_encoder, require_shape, save_encoder
+from cellvjepa.model.weights import load_encoder, require_shape
 from cellvjepa.movies.clip_shape import ClipShape
-from cellvjepa.movies.finishing import finish
-from cellvjepa.movies.levelled import levelled
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.reference import Reference, reference_sampling
+from cellvjepa.movies.schedule import WHOLE, Part
 from cellvjepa.movies.stream import Batch, Stream
 from cellvjepa.movies.trouble import Patience
 from cellvjepa.progress import Progress, silent
 from cellvjepa.training.checkpoint import list_checkpoints, refuse_another_configuration
-from cellvjepa.training.examples import batch_positions
 from cellvjepa.training.loop import train
 from cellvjepa.training.monitor import measure_health
+from cellvjepa.training.monitor_clips import gather_monitor_clips
 from cellvjepa.training.phases import PhasedStream, PhaseMovies, movies_of_phases, phases_of
+from cellvjepa.training.processes import ALONE, Processes
+from cellvjepa.training.selection import kept_step, publish_best
+from cellvjepa.training.sharing import check_shares, levelled_once
 from cellvjepa.training.trainer import Trainer
-from cellvjepa.writing import atomic_path, writable_folder
+from cellvjepa.training.watch import Watch
+from cellvjepa.writing import atomic_path, remove_leftovers, writable_folder
 
 _ORIGIN = "started_from.txt"
 _MONITOR_SEEDS = 10**9  # added to the seed: keeps the monitor's clips apart from those of training
@@ -44,7 +45,9 @@ def pretrain(
     *,
     resume: bool = False,
     init_from: str | os.PathLike[str] | None = None,
+    watch: Watch | None = None,
     progress: Progress = silent,
+    processes: Processes = ALONE,
 ) -> Path:
     """Pretrain an encoder on movies and leave the folder of a run.
 
@@ -61,49 +64,61 @@ def pretrain(
     init_from
         What the encoder starts from: a run or ``encoder.safetensors``, or public weights of V-JEPA 2 or 2.1 (a checkpoint, safetensors,
         or a folder of Hugging Face).
+    watch
+        Scores an encoder on labelled windows while it trains, e.g. :func:`cellvjepa.stories.labelled.watch_labels`; None: no labels.
     progress
         Told of each step; may cancel, which leaves a checkpoint to resume from.
+    processes
+        Those that train together (:func:`cellvjepa.training.processes.together`); the first one alone writes.
 
     Returns
     -------
     Path
-        The folder of the run, with ``encoder.safetensors`` and ``encoder.json`` written.
+        The folder of the run, with ``encoder.safetensors`` and ``encoder.json`` written: the best encoder by the monitors
+        (:mod:`cellvjepa.training.selection`), which need not be the last.
 
     Raises
     ------
+    CollapsedError
+        If the monitors saw a collapse and stopped the run; the encoder is written all the same, from before it.
     UserError
         If ``out`` holds another run, cannot be written to, ``init_from`` does not fit the configuration, or training fails.
     """
     run = Path(out)
-    _check_folder(run, config, resume)
-    device = choose_device(config.training.device)
-    writable_folder(run / "checkpoints")
-    movies = levelled(movies, config.training.data_workers, progress=progress)
+    check_shares(config, processes)
+    device = processes.device(choose_device(config.training.device))
+    if processes.first:
+        _prepare_folder(run, config, resume, init_from)
+    movies = levelled_once(movies, config, processes, progress=progress)
     shape = ClipShape.of(config.clip)
     reference = reference_sampling(movies, shape)
     phases = movies_of_phases(phases_of(config), movies, reference)
-    clips = monitor_clips(movies, shape, config)
-    pixels, positions = finish(clips, torch.device("cpu")), batch_positions(clips, phases[0].scales)
+    clips = gather_monitor_clips(monitor_batch(movies, shape, config), movies, shape, config, phases[0].scales)
+    pixels = clips.pixels_B1TZYX
     model = build_vjepa(config, config.training.seed, pixels.shape[3], pixel_statistics(pixels, config.model.tubelet))
-    if not resume:
-        (run / _ORIGIN).unlink(missing_ok=True)
-    if init_from is not None:
+    if init_from is not None and processes.first:  # the others get its weights
         _start_from(init_from, model, run)
     if config.training.teacher is not None:
         _learn_from(config.training.teacher, model)
-    save_config(config, run / "config.yaml")
+    if processes.first:
+        save_config(config, run / "config.yaml")
     model.to(device)
-    pixels, positions = pixels.to(device), None if positions is None else positions.to(device)
-    with PhasedStream(phases, partial(_phase_stream, config)) as stream:
-        train(
-            Trainer(model, config, device),
+    trainer = Trainer(model, config, device, processes)
+    with PhasedStream(phases, partial(_phase_stream, config, processes.part)) as stream:
+        collapse = train(
+            trainer,
             stream,
             run,
-            lambda trained: measure_health(trained.encoder, pixels, config.training.batch_size, positions),
+            lambda trained: measure_health(trained, clips, config),
+            watch=watch,
             resume=resume,
             progress=progress,
         )
-    save_encoder(model.encoder, run, _provenance(config, movies, reference) | {"started_from": _origin(run)})
+    if processes.first:
+        about = _provenance(config, movies, reference) | {"started_from": _origin(run), "computed": trainer.computed}
+        publish_best(run, model.encoder, config.training.steps, about)
+    if collapse is not None:
+        raise collapse.error(run, processes.from_first(kept_step(run) if processes.first else 0))
     return run
 
 
@@ -121,18 +136,18 @@ def run_config(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Co
     return load_config(file, overrides)
 
 
-def monitor_clips(movies: tuple[Movie, ...], shape: ClipShape, config: Config) -> Batch:
+def monitor_batch(movies: tuple[Movie, ...], shape: ClipShape, config: Config) -> Batch:
     """Return the fixed clips on which the monitors are measured, chosen as training chooses its own; the same for the same seed."""
     seed, blocks = config.training.seed + _MONITOR_SEEDS, min(config.monitor.clips, 2 * config.training.live_blocks)
     with _stream(movies, shape, config, seed, config.monitor.clips, blocks) as stream:
         return stream.batch(0)
 
 
-def _phase_stream(config: Config, of: PhaseMovies) -> Stream:
-    return _stream(of.movies, of.phase.shape, config, config.training.seed, of.phase.batch_size, config.training.live_blocks)
+def _phase_stream(config: Config, part: Part, of: PhaseMovies) -> Stream:
+    return _stream(of.movies, of.phase.shape, config, config.training.seed, of.phase.batch_size, config.training.live_blocks, part)
 
 
-def _stream(movies: tuple[Movie, ...], shape: ClipShape, config: Config, seed: int, batch_size: int, live_blocks: int) -> Stream:
+def _stream(movies: tuple[Movie, ...], shape: ClipShape, config: Config, seed: int, batch_size: int, live_blocks: int, part: Part = WHOLE) -> Stream:
     return Stream(
         movies,
         shape,
@@ -144,13 +159,27 @@ def _stream(movies: tuple[Movie, ...], shape: ClipShape, config: Config, seed: i
         workers=config.training.data_workers,
         memory_mb=config.training.data_memory_mb,
         patience=Patience(config.training.data_patience_s),
+        part=part,
     )
 
 
-def _check_folder(run: Path, config: Config, resume: bool) -> None:
+def _prepare_folder(run: Path, config: Config, resume: bool, init_from: str | os.PathLike[str] | None) -> None:
+    """Check that a run may be written here, and remove what a run that was killed left half-written."""
+    _check_folder(run, config, resume, init_from)
+    remove_leftovers(writable_folder(run / "checkpoints"), "*")
+    for names in ("metrics.jsonl", "config.yaml", "encoder.*"):
+        remove_leftovers(run, names)
+    if not resume:
+        (run / _ORIGIN).unlink(missing_ok=True)
+
+
+def _check_folder(run: Path, config: Config, resume: bool, init_from: str | os.PathLike[str] | None) -> None:
+    known = list_checkpoints(run / "checkpoints")
     if resume:
         refuse_another_configuration(run_config(run), config, run)
-    elif list_checkpoints(run / "checkpoints") or (run / "metrics.jsonl").exists():
+        if not known and init_from is None and _origin(run) is not None:
+            raise UserError("this run was stopped before its first checkpoint, and it did not start from random weights", "add its --init-from", run)
+    elif known or (run / "metrics.jsonl").exists():
         raise UserError("this folder already holds a run", "add --resume to go on with it, or choose another --out", run)
 
 
@@ -188,5 +217,4 @@ def _provenance(config: Config, movies: tuple[Movie, ...], reference: Reference)
         "levels": {movie.name: None if movie.levels is None else movie.levels.tolist() for movie in movies},
         "interval_s": reference.interval_s,
         "pixel_um": None if reference.pixel_um is None else asdict(reference.pixel_um),
-        "chosen": "last step",
     }

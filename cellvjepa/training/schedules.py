@@ -10,6 +10,9 @@ from cellvjepa.config import TrainingConfig
 def learning_rate(step: int, config: TrainingConfig) -> float:
     """Return the learning rate of an optimiser step: linear warm-up, then a cosine down to the final rate.
 
+    Where there is a cool-down, the rate stays constant after the warm-up, and falls linearly to the final one during the cool-down
+    (V-JEPA 2, arXiv 2506.09985).
+
     Parameters
     ----------
     step
@@ -18,8 +21,11 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     warmup = round(config.warmup_share * config.steps)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, config.steps - warmup)
-    return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * 0.5 * (1 + math.cos(math.pi * done))
+    if config.cooldown_share:
+        left = min(1.0, (config.steps - step) / max(1, config.steps - config.cooldown_step))
+    else:
+        left = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, config.steps - warmup)))
+    return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * left
 
 
 def ema_momentum(step: int, config: TrainingConfig) -> float:

@@ -2,31 +2,84 @@
 
 from __future__ import annotations
 
-import math
+import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from torch import nn
 
 from cellvjepa.config import Config
 from cellvjepa.errors import UserError
-from cellvjepa.model.device import autocast
+from cellvjepa.model.compiled import choose_through
+from cellvjepa.model.device import autocast, resolve_precision
 from cellvjepa.model.vjepa import VJepa
 from cellvjepa.training.examples import Examples
+from cellvjepa.training.guard import Guard
+from cellvjepa.training.micro_batch import clips_that_fit, is_out_of_memory, parts_of
 from cellvjepa.training.objectives import Loss, objective
 from cellvjepa.training.optimizer import make_optimizer
+from cellvjepa.training.processes import ALONE, Processes, adding_up
 from cellvjepa.training.schedules import ema_momentum, learning_rate
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Losses of one batch (means over its accumulated parts) and the gradient norm before clipping."""
+    """Losses of one batch (means over its accumulated parts) and the gradient norm before clipping.
 
-    total: float
-    error: float
-    trivial: float
-    variance_covariance: float
-    target_std: float
-    grad_norm: float | None
+    They stay on the model's device until one is asked for; then the device is waited for.
+
+    Parameters
+    ----------
+    losses
+        (5,) in the order of the properties below.
+    norm
+        0-dim; None where no step was taken.
+    guard
+        Raises UserError, when a number is asked for, if this or an earlier step was refused.
+    """
+
+    losses: torch.Tensor
+    norm: torch.Tensor | None
+    guard: Guard
+
+    @cached_property
+    def _read(self) -> list[float]:
+        self.guard.require_good()
+        return [float(value) for value in self.losses.tolist()]
+
+    @property
+    def total(self) -> float:
+        """What was minimised."""
+        return self._read[0]
+
+    @property
+    def error(self) -> float:
+        """How far the predictor was off."""
+        return self._read[1]
+
+    @property
+    def trivial(self) -> float:
+        """The error of always answering with the average target."""
+        return self._read[2]
+
+    @property
+    def variance_covariance(self) -> float:
+        """That term, unweighted."""
+        return self._read[3]
+
+    @property
+    def target_std(self) -> float:
+        """How much the mean target token varies from clip to clip."""
+        return self._read[4]
+
+    @cached_property
+    def grad_norm(self) -> float | None:
+        """Norm of the gradient before clipping; None where no step was taken."""
+        return None if self.norm is None else float(self.norm)
 
 
 class Trainer:
@@ -40,18 +93,38 @@ class Trainer:
         The complete configuration of the run.
     device
         Where the model is.
+    processes
+        Those that share each batch; gradients and losses are means over all of them.
     """
 
-    def __init__(self, model: VJepa, config: Config, device: torch.device) -> None:
+    def __init__(self, model: VJepa, config: Config, device: torch.device, processes: Processes = ALONE) -> None:
         self.model = model
         self.config = config
         self.device = device
+        self.processes = processes
         self.optimizer = make_optimizer(model, config)
+        self.guard = Guard(device)
+        training = config.training
+        self._compiled = choose_through(model, training.compile, training.activation_checkpointing, device, training.precision)
+        self._replica = processes.replicate(model)
+        self._parts: dict[torch.Size, int] = {}  # of batches, by their shape: clips of a cool-down are larger
+
+    @property
+    def computed(self) -> dict[str, object]:
+        """How it was computed, as far as that was not for the configuration to say: what a run's provenance should tell."""
+        return {
+            "device": str(self.device),
+            "precision": resolve_precision(self.device, self.config.training.precision),
+            "compiled": self._compiled,
+            "processes": self.processes.count,
+            "clips_at_once": [shape[0] // parts for shape, parts in self._parts.items()],
+        }
 
     def evaluate(self, examples: Examples) -> StepResult:
         """Compute the losses of a batch without a step."""
         with torch.no_grad():
-            return _mean([_values(self._loss(part)) for part in examples.parts(self.config.training.accumulation)], None)
+            losses = [self._values(*self._loss(part, self._replica)) for part in examples.parts(self._parts_of(examples))]
+        return StepResult(torch.stack(losses).mean(dim=0), None, self.guard)
 
     def step(self, step: int, examples: Examples) -> StepResult:
         """Take one optimiser step and let the target encoder follow.
@@ -59,53 +132,96 @@ class Trainer:
         Raises
         ------
         UserError
-            If the loss or the gradient is not finite; weights, optimiser and target encoder are then as before the call.
+            If the loss or the gradient is not finite; weights, optimiser and target encoder are then as before the call. On CUDA it is
+            raised later, when a number of some result is read. Or if the memory does not suffice for a single clip.
         """
         config = self.config.training
-        self.optimizer.zero_grad(set_to_none=True)
-        values = []
-        for part in examples.parts(config.accumulation):
-            loss, target_std = self._loss(part)
-            (loss.total / config.accumulation).backward()  # type: ignore[no-untyped-call]
-            values.append(_values((loss, target_std)))
-        norm = float(torch.nn.utils.clip_grad_norm_(self._trained(), config.clip_grad_norm))
-        result = _mean(values, norm)
-        if not (math.isfinite(result.total) and math.isfinite(norm)):
-            raise UserError(
-                f"the loss is not finite at step {step} (loss {result.total}, gradient norm {norm}); the step was not taken and the last "
-                "good checkpoint is kept",
-                "lower training.learning_rate, or set training.precision=float32, and start again; --resume alone would meet the same batch",
-                "training",
-            )
+        losses = self._gradients(examples)
+        norm = torch.nn.utils.clip_grad_norm_(self._trained(), config.clip_grad_norm)
+        self.guard.look(step, losses[0], norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, config)
+        self.optimizer.found_inf = self.guard.refused  # type: ignore[attr-defined] # as torch.amp.GradScaler tells a fused optimiser to do nothing
         self.optimizer.step()
-        self.model.update_target(ema_momentum(step, config))
-        return result
+        self.model.update_target(ema_momentum(step, config), self.guard.refused)
+        return StepResult(losses, norm, self.guard)
 
-    def _trained(self) -> list[torch.nn.Parameter]:
+    def _gradients(self, examples: Examples) -> torch.Tensor:
+        """Compute the gradients of a batch, in smaller parts if the memory does not suffice, and return its losses (5,)."""
+        while True:
+            parts = self._parts_of(examples)
+            try:
+                return self._accumulated(examples, parts)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._cut_smaller(examples, parts)  # not inside the handler: the error holds on to what was computed
+
+    def _accumulated(self, examples: Examples, parts: int) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        values = []
+        for number, part in enumerate(examples.parts(parts)):
+            with adding_up(self._replica) if number + 1 < parts else nullcontext():
+                loss, target_std = self._loss(part, self._replica)
+                (loss.total / parts).backward()  # type: ignore[no-untyped-call]
+            values.append(self._values(loss, target_std))
+        return torch.stack(values).mean(dim=0)
+
+    def _parts_of(self, examples: Examples) -> int:
+        shape = examples.pixels_B1TZYX.shape
+        if shape not in self._parts:
+            asked = self.config.training.accumulation
+            self._parts[shape] = self._fitting_parts(examples) if asked is None else asked
+        return self._parts[shape]
+
+    def _fitting_parts(self, examples: Examples) -> int:
+        batch = len(examples.pixels_B1TZYX)
+
+        def run(count: int) -> None:
+            with torch.enable_grad():
+                loss, _ = self._loss(examples.rows(slice(count)), self.model)
+                if self.device.type == "cuda":
+                    loss.total.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.zero_grad(set_to_none=True)
+
+        trained = sum(parameter.numel() * parameter.element_size() for parameter in self._trained())
+        fit = clips_that_fit(run, batch, trained * (1 if self.optimizer.state else 3), self.device)
+        fit = -self.processes.largest(-fit)  # as many as fit everywhere
+        parts = parts_of(batch, fit)
+        if parts > 1:
+            _LOG.info("a batch of %d clips is computed in %d parts, to fit the memory", batch, parts)
+        return parts
+
+    def _cut_smaller(self, examples: Examples, parts: int) -> None:
+        batch = len(examples.pixels_B1TZYX)
+        size = batch // parts
+        self.optimizer.zero_grad(set_to_none=True)
+        if size == 1:
+            raise UserError(
+                "the memory does not suffice for a single clip",
+                "set training.activation_checkpointing=true, or lower clip.size_px, clip.frames or model.dim",
+                str(self.device),
+            )
+        if self.processes.count > 1:
+            raise UserError(
+                f"the memory of one of the processes does not suffice for {size} clips at once",
+                f"set training.accumulation={parts_of(batch, size // 2)} and go on with --resume",
+                str(self.device),
+            )
+        self._parts[examples.pixels_B1TZYX.shape] = parts_of(batch, size // 2)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        _LOG.warning("out of memory with %d clips at once; going on with %d", size, batch // parts_of(batch, size // 2))
+
+    def _trained(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def _loss(self, examples: Examples) -> tuple[Loss, torch.Tensor]:
+    def _loss(self, examples: Examples, model: nn.Module) -> tuple[Loss, torch.Tensor]:
         with autocast(self.device, self.config.training.precision):
-            prediction = self.model(examples.pixels_B1TZYX, examples.masks, examples.scale_B4)
-        return objective(prediction, self.config, examples.step), prediction.target_std
+            prediction = model(examples.pixels_B1TZYX, examples.masks, examples.scale_B4)
+        target_std = self.processes.std(prediction.target_means, dim=0, correction=0).mean()
+        return objective(prediction, self.config, examples.step, self.processes), target_std
 
-
-def _values(computed: tuple[Loss, torch.Tensor]) -> StepResult:
-    loss, target_std = computed
-    return StepResult(
-        float(loss.total.detach()),
-        float(loss.error.detach()),
-        float(loss.trivial),
-        float(loss.variance_covariance.detach()),
-        float(target_std),
-        None,
-    )
-
-
-def _mean(parts: list[StepResult], grad_norm: float | None) -> StepResult:
-    def mean(name: str) -> float:
-        return float(sum(getattr(part, name) for part in parts)) / len(parts)
-
-    return StepResult(mean("total"), mean("error"), mean("trivial"), mean("variance_covariance"), mean("target_std"), grad_norm)
+    @torch.no_grad()
+    def _values(self, loss: Loss, target_std: torch.Tensor) -> torch.Tensor:
+        return self.processes.mean(torch.stack([loss.total, loss.error, loss.trivial, loss.variance_covariance, target_std]))

@@ -127,7 +127,7 @@ def test_attention_is_that_of_timm():
     theirs.load_state_dict(ours.state_dict())
     tokens, positions = torch.randn(3, 12, 32), positions_N4(Grid(3, 1, 2, 2))
     rotation = rotation_of(positions, PLANE, 16, "interleaved")
-    table = torch.cat([part.repeat_interleave(2, dim=-1) for part in (rotation.turn.imag, rotation.turn.real)], dim=-1).flatten(1)
+    table = torch.cat([part.repeat_interleave(2, dim=-1) for part in (rotation.turn[..., 1], rotation.turn[..., 0])], dim=-1).flatten(1)
     torch.testing.assert_close(ours(tokens, rotation), theirs(tokens, rope=table), atol=1e-6, rtol=0)
 
 

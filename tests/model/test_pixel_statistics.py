@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from cellvjepa.config import Config, load_config
-from cellvjepa.model.pixel_statistics import PixelStatistics, cosine_waves, pixel_statistics
+from cellvjepa.model.pixel_statistics import PixelStatistics, pixel_statistics
 from cellvjepa.model.vjepa import build_vjepa
+from cellvjepa.model.waves import cosine_waves
 
 
 def clips(change: float) -> torch.Tensor:

@@ -72,5 +72,5 @@ def test_encoder_and_predictor_are_those_of_transformers(channels: int):
     pixels = pixels_BTCYX.transpose(1, 2).unsqueeze(3)
     tokens = encoder(pixels)
     torch.testing.assert_close(tokens, theirs.last_hidden_state, atol=1e-5, rtol=0)
-    predicted = predictor(gather_tokens(tokens, mask.context_BK), mask, encoder.grid_of(pixels), 1)
+    predicted = predictor(gather_tokens(tokens, mask.context_BK), [mask], [1], encoder.grid_of(pixels))[0]
     torch.testing.assert_close(predicted, theirs.predictor_output.last_hidden_state, atol=1e-5, rtol=0)

@@ -18,6 +18,7 @@ from cellvjepa.movies.blocks import Block, read_block
 from cellvjepa.movies.clips import Clip, ClipShape, clip_at, read_clip, sampling
 from cellvjepa.movies.levels import measure_levels
 from cellvjepa.movies.movie import ArrayPixels, Movie, Resolution
+from cellvjepa.movies.schedule import Part
 from tests.movies.toy_movies import MIXED, SHAPE, Chunked, assert_same, kept, movie_of, noise, pixels_of, stream_of
 
 
@@ -231,6 +232,48 @@ def test_closing_from_elsewhere_ends_the_wait() -> None:
     helper.join()
     closing.join()
     assert not stream_threads()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 9), st.integers(0, 30))
+def test_the_parts_of_a_batch_are_the_batch(count: int, per_process: int, live_blocks: int, step: int) -> None:
+    """Process r of n makes clips r, r + n, ... of the batch that one process makes: row by row the same bits."""
+    kind: dict[str, Any] = {"batch_size": count * per_process, "live_blocks": live_blocks}
+    with stream_of(**kind) as stream:
+        whole = stream.batch(step)
+        for index in range(count):
+            with stream_of(**kind, part=Part(index, count)) as own:
+                part = own.batch(step)
+                assert len(part) == per_process
+                assert (part.clips, part.channels, part.shapes) == tuple(rows[index::count] for rows in (whole.clips, whole.channels, whole.shapes))
+                np.testing.assert_array_equal(part.levels_B2, whole.levels_B2[index::count])
+                for sample, same in zip(part.samples, whole.samples[index::count], strict=True):
+                    np.testing.assert_array_equal(sample, same)
+
+
+def test_no_block_is_decoded_by_two_processes() -> None:
+    """Slots 0 and 2 are of one process, 1 and 3 of the other: together they read what one process reads, and no more."""
+
+    def reads(*parts: Part) -> list[int]:
+        counts = []
+        for part in parts:
+            movie = movie_of("one.zarr", noise(0, 100, 1, 1, 40, 40), chunk=2)
+            assert isinstance(movie.pixels, Chunked)
+            before = movie.pixels.reads
+            with stream_of((movie,), batch_size=8, live_blocks=4, clips_per_block=16, foreground_share=0.0, part=part) as stream:
+                for step in range(0, 400, 8):  # a block lasts 8 steps, so none is read ahead that is not needed
+                    stream.batch(step)
+            counts.append(movie.pixels.reads - before)
+        return counts
+
+    (alone,), shared = reads(Part()), reads(Part(0, 2), Part(1, 2))
+    assert abs(sum(shared) - alone) <= 2 * 4  # read ahead at the end: four blocks each
+    assert max(shared) <= alone / 2 + 4
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused() -> None:
+    with pytest.raises(UserError, match="a batch of 6 clips cannot be shared evenly by 4 processes. make it a multiple of their number"):
+        stream_of(part=Part(0, 4))
 
 
 def test_no_movie_is_refused() -> None:

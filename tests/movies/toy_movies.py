@@ -13,6 +13,7 @@ from cellvjepa.movies.clips import ClipShape
 from cellvjepa.movies.finishing import finish
 from cellvjepa.movies.levels import measure_levels
 from cellvjepa.movies.movie import AXES, ArrayPixels, LazyPixels, Movie, PixelSize
+from cellvjepa.movies.schedule import WHOLE, Part
 from cellvjepa.movies.stream import Batch, Stream
 from cellvjepa.movies.trouble import Patience
 
@@ -89,8 +90,9 @@ def stream_of(
     workers: int = 1,
     memory_mb: int = 2048,
     patience: Patience | None = None,
+    part: Part = WHOLE,
 ) -> Stream:
-    return Stream(movies, shape, batch_size, seed, live_blocks, clips_per_block, foreground_share, workers, memory_mb, patience)
+    return Stream(movies, shape, batch_size, seed, live_blocks, clips_per_block, foreground_share, workers, memory_mb, patience, part)
 
 
 def kept(batch: Batch) -> Batch:

@@ -11,27 +11,43 @@ import pytest
 from cellvjepa.errors import UserError
 from cellvjepa.stories.demo import run_demo
 from cellvjepa.stories.probe import MEASURE, comparison_in_words
-from cellvjepa.stories.run import verdict
+from cellvjepa.stories.run import history_of_verdicts, traffic_light
 from cellvjepa.training.metrics import MetricsRow
 
 
-def rows(*ranks: tuple[float, float]) -> list[MetricsRow]:
-    return [cast(MetricsRow, {"step": i, "rankme": a, "rankme_tokens": b}) for i, (a, b) in enumerate(ranks)]
+def rows(*verdicts: tuple[str, str]) -> list[MetricsRow]:
+    return [
+        cast(MetricsRow, {"step": 10 * i, "measured": 10 * i, "rankme": 8.0, "health": colour, "health_reason": reason})
+        for i, (colour, reason) in enumerate(verdicts)
+    ]
+
+
+GREEN, YELLOW, RED = ("green", "all is well."), ("yellow", "ranks fell; wait."), ("red", "it collapsed; lower training.learning_rate.")
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "kind", "words"),
+    ("last", "kind", "words"),
     [
-        ((8, 40), (24, 39), "good", "No sign of a collapse"),
-        ((8, 40), (7.9, 40), "plain", "has not risen"),
-        ((8, 40), (24, 30), "warn", "places within a clip have become more alike"),
-        ((8, 40), (4, 40), "warn", "sign of a collapse. Raise training.variance_covariance"),
+        (GREEN, "good", "Green. All is well."),
+        (YELLOW, "warn", "Yellow. Ranks fell; wait."),
+        (RED, "bad", "Red. It collapsed; lower training.learning_rate."),
     ],
 )
-def test_the_verdict_follows_from_the_ranks(first: tuple[float, float], last: tuple[float, float], kind: str, words: str) -> None:
-    (note,) = verdict(rows(first, (1, 1), last))
-    assert note.kind == kind
-    assert words in note.text
+def test_the_traffic_light_is_that_of_the_last_line(last: tuple[str, str], kind: str, words: str) -> None:
+    note = traffic_light(rows(GREEN, YELLOW, last))
+    assert (note.kind, note.text) == (kind, words)
+
+
+def test_the_history_has_a_line_for_each_change() -> None:
+    (table,) = history_of_verdicts(rows(GREEN, GREEN, YELLOW, YELLOW, GREEN, RED))
+    assert [(line[0], line[1]) for line in table.rows] == [("0", "green"), ("20", "yellow"), ("40", "green"), ("50", "red")]
+    assert history_of_verdicts(rows(GREEN, GREEN)) == ()
+
+
+def test_a_run_from_before_there_were_verdicts_can_be_told() -> None:
+    old = [cast(MetricsRow, {"step": 0, "rankme": 8.0}), cast(MetricsRow, {"step": 10, "rankme": 24.0})]
+    assert traffic_light(old).text == "Rank across clips 8.0 at the start, 24.0 at the end."
+    assert history_of_verdicts(old) == ()
 
 
 def comparison(ours: float, hand_made: float, untrained: float) -> pd.DataFrame:

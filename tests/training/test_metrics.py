@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from cellvjepa.errors import UserError
-from cellvjepa.training.metrics import MetricsRow, append_metrics, read_metrics, truncate_metrics
+from cellvjepa.training.metrics import MetricsRow, append_metrics, measured_rows, read_metrics, truncate_metrics
 
 
 def row(step: int) -> MetricsRow:
@@ -33,3 +33,9 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
 def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there are no metrics here"):
         read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_lines_that_repeat_a_measurement_are_told_from_measurements() -> None:
+    rows = [cast(MetricsRow, {"step": step, "measured": step - step % 20}) for step in range(0, 50, 10)]
+    assert [r["step"] for r in measured_rows(rows)] == [0, 20, 40]
+    assert measured_rows([row(0)]) == [], "lines of earlier versions do not say when they were measured"

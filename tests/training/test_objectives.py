@@ -25,7 +25,7 @@ def prediction(seed: int = 0, spread: float = 0.5) -> Prediction:
 
     context = tuple(draw(B, K, D).requires_grad_() for _ in range(2))
     predicted = tuple(draw(B, M, D).requires_grad_() for _ in range(2))
-    return Prediction(context, predicted, tuple(draw(B, M, D) for _ in range(2)), torch.tensor(1.0))
+    return Prediction(context, predicted, tuple(draw(B, M, D) for _ in range(2)), torch.ones(B, D))
 
 
 def in_float64(context: list[np.ndarray], predicted: list[np.ndarray], targets: list[np.ndarray], weight: float) -> float:
@@ -62,9 +62,9 @@ def test_value_and_gradient_equal_float64(weight: float) -> None:
 
 def test_the_perfect_prediction_costs_nothing_and_the_trivial_one_its_trivial_loss() -> None:
     p = prediction()
-    assert objective(Prediction(p.context, p.targets, p.targets, p.target_std), weighted(0.0), 0).total.item() == 0
+    assert objective(Prediction(p.context, p.targets, p.targets, p.target_means), weighted(0.0), 0).total.item() == 0
     means = tuple(t.mean(dim=(0, 1), keepdim=True).expand_as(t) for t in p.targets)
-    loss = objective(Prediction(p.context, means, p.targets, p.target_std), weighted(0.0), 0)
+    loss = objective(Prediction(p.context, means, p.targets, p.target_means), weighted(0.0), 0)
     assert loss.error.item() == pytest.approx(loss.trivial.item(), rel=1e-6)
 
 

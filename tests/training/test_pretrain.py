@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +10,7 @@ import pytest
 import tifffile
 import torch
 
-from cellvjepa.config import Config, load_config, save_config
+from cellvjepa.config import Config, load_config
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.model.vjepa import build_vjepa
 from cellvjepa.model.weights import load_encoder
@@ -62,7 +57,7 @@ def test_a_run_leaves_its_files(finished: Path, tiny_config: Config) -> None:
 def test_metrics_are_finite_and_ranks_are_measured_when_due(finished: Path) -> None:
     rows = read_metrics(finished / "metrics.jsonl")
     for row in rows:
-        assert all(np.isfinite(value) for name, value in row.items() if name != "grad_norm")
+        assert all(np.isfinite(value) for value in row.values() if isinstance(value, float | int))
         assert 1 <= row["rankme"] <= 4
     assert rows[1]["rankme"] == rows[0]["rankme"]
     assert rows[4]["rankme"] != rows[0]["rankme"]
@@ -82,34 +77,6 @@ def test_a_cancelled_run_continues_exactly(stop: int, finished: Path, toy_archiv
     pretrain(movies, tmp_path / "run", tiny_config, resume=True)
     assert history(tmp_path / "run") == history(finished)
     assert load_encoder(tmp_path / "run")[1].sha256 == load_encoder(finished)[1].sha256
-
-
-def test_a_killed_run_continues_exactly(toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
-    """Kill with -9 at some moment after the first checkpoint; the losses then equal those of a run that was left alone."""
-    config = with_training(tiny_config, steps=40, checkpoint_every=3)
-    save_config(config, tmp_path / "config.yaml")
-    command = [
-        sys.executable,
-        "-m",
-        "cellvjepa",
-        "pretrain",
-        str(toy_archive),
-        "--out",
-        str(tmp_path / "killed"),
-        "--config",
-        str(tmp_path / "config.yaml"),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while len(list_checkpoints(tmp_path / "killed" / "checkpoints")) < 2 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
-    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    alone = pretrain(open_archive(toy_archive).movies, tmp_path / "alone", config)
-    assert history(tmp_path / "killed") == history(alone)
-    assert [row[0] for row in history(tmp_path / "killed")] == list(range(41))
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:

@@ -32,3 +32,17 @@ def test_a_window_of_zero_copies_the_encoder_at_every_step() -> None:
 
 def test_no_warm_up_starts_at_the_peak() -> None:
     assert learning_rate(0, TrainingConfig(warmup_share=0)) == TrainingConfig().learning_rate
+
+
+def test_with_a_cool_down_the_rate_is_constant_and_then_falls_linearly() -> None:
+    config = CONFIG.model_copy(update={"cooldown_share": 0.2})
+    assert config.cooldown_step == 400
+    rates = np.array([learning_rate(step, config) for step in range(config.steps + 1)])
+    np.testing.assert_allclose(rates[:50], 1e-3 * np.arange(1, 51) / 50)
+    np.testing.assert_allclose(rates[50:401], 1e-3)
+    np.testing.assert_allclose(rates[400:], np.linspace(1e-3, 1e-6, 101))
+
+
+def test_a_cool_down_as_long_as_the_run_falls_from_its_first_step() -> None:
+    config = TrainingConfig(steps=10, warmup_share=0, cooldown_share=1, learning_rate=1, final_learning_rate=0)
+    np.testing.assert_allclose([learning_rate(step, config) for step in range(10)], 1 - np.arange(10) / 10)

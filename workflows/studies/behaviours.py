@@ -26,29 +26,34 @@ from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.clips import read_clip
 from cellvjepa.movies.levels import with_levels
 from cellvjepa.movies.readers import open_archive
+from cellvjepa.probing.baselines import handmade_features
 from cellvjepa.probing.labels import Labels, read_labels
 from cellvjepa.probing.splits import choose_groups, grouped_folds
 from cellvjepa.probing.validation import few_label_scores
 
-SIZE_PX = 32
+SIZE_PX, FRAMES = 32, 16
 _BATCH = 64
 
 
-def behaviour_scores(encoder: Encoder, shape: ClipShape, pools: tuple[Pool, ...], few: tuple[int, ...] = (5, 20)) -> dict[str, float]:
-    """Return balanced accuracy (chance: 1/6) by pooling and number of labels per class, e.g. ``{"mean 5": .61}``; fields are groups.
+def behaviour_scores(encoder: Encoder, shape: ClipShape, pools: tuple[Pool, ...], few: tuple[int, ...] = (5, 20)) -> dict[tuple[Pool, int], float]:
+    """Return balanced accuracy (chance: 1/6) by pooling and number of labels per class; fields are groups.
 
-    Clips have the encoder's frames; ``shape`` is the one it was trained with.
+    Clips have the encoder's frames; ``shape`` is the one it was trained with. An encoder of single frames sees the middle one.
     """
-    pixels, labels = labelled_clips(replace(shape, size_px=SIZE_PX))
+    single = shape.frames == 1
+    seen = replace(shape, size_px=SIZE_PX, frames=FRAMES if single else shape.frames)
+    pixels, labels = labelled_clips(seen)
+    if single:
+        pixels = pixels[:, :, FRAMES // 2 : FRAMES // 2 + 1]
     config = ProbeConfig(kind="linear", group="movie")
-    groups = choose_groups(labels.table, replace(shape, size_px=SIZE_PX), config)
+    groups = choose_groups(labels.table, seen, config)
     folds = grouped_folds(groups, labels.codes_N, labels.classes, config)
-    found: dict[str, float] = {}
+    found: dict[tuple[Pool, int], float] = {}
     for how in pools:
         vectors = encoded(encoder, pixels, how)
         table = few_label_scores(vectors, labels.codes_N, folds, config, few)
         for _, line in table.iterrows():
-            found[f"{how} {line['labels per class']}"] = float(line["balanced accuracy"])
+            found[how, int(line["labels per class"])] = float(line["balanced accuracy"])
     return found
 
 
@@ -59,6 +64,17 @@ def encoded(encoder: Encoder, pixels: npt.NDArray[np.float32], how: Pool) -> npt
         batch = torch.from_numpy(pixels[start : start + _BATCH])
         parts.append(pool(encode_tokens(encoder, batch), how, encoder.grid_of(batch[:, :1])))
     return torch.cat(parts).numpy()
+
+
+def handmade_behaviour_scores(shape: ClipShape, few: tuple[int, ...] = (5, 20)) -> dict[int, float]:
+    """Return balanced accuracy of hand-made features by number of labels per class."""
+    seen = replace(shape, size_px=SIZE_PX)
+    pixels, labels = labelled_clips(seen)
+    config = ProbeConfig(kind="linear", group="movie")
+    groups = choose_groups(labels.table, seen, config)
+    folds = grouped_folds(groups, labels.codes_N, labels.classes, config)
+    table = few_label_scores(handmade_features(pixels, ("channel",)).values_ND, labels.codes_N, folds, config, few)
+    return {int(line["labels per class"]): float(line["balanced accuracy"]) for _, line in table.iterrows()}
 
 
 @cache

@@ -4,11 +4,12 @@
         [--config tiny] [--steps 500] [--minutes 8] [--device cpu]
     python workflows/studies/recipe.py table SWEEP
 
-A variant is a list of settings on top of the preset. It is trained on the cellphe movie and the simulated fields together, and scored
-by logistic regression on frozen, pooled features: windows16.csv (motility, state; 20 and 80 labels per class, quadrant 3 unseen; ROC
-AUC), the direction of time and the frame stride (labels that cost nothing; ROC AUC, all labels), and the six simulated behaviours
-(5 and 20 labels per class, unseen fields; balanced accuracy, chance .167). `--minutes` ends a piece of work in time: the run that is
-under way is kept and resumed by the next call; results already in SWEEP/results.jsonl are not made again.
+A variant is a list of settings on top of the preset. It is trained twice: on the cellphe movie, and (with crops of 32 px, a fraction of
+the cost) on the simulated fields. Both encoders are scored by logistic regression on frozen, pooled features: windows16.csv (motility,
+state; 20 and 80 labels per class, quadrant 3 unseen; ROC AUC), the direction of time and the frame stride (labels that cost nothing;
+ROC AUC, all labels), and the six simulated behaviours (5 and 20 labels per class, unseen fields; balanced accuracy, chance .167).
+`--minutes` ends a piece of work in time: the run that is under way is kept and resumed by the next call; results already in
+SWEEP/results.jsonl are not made again.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from behaviours import behaviour_scores
+from behaviours import SIZE_PX, behaviour_scores
 from windows16 import TASKS, TEST_QUADRANT, encode, in_memory, pooled, read_clips, read_windows
 
 from cellvjepa import sample_data_folder
 from cellvjepa.config import Config, ProbeConfig, load_config
+from cellvjepa.embedding.pooling import Pool
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.model.encoder import Encoder
 from cellvjepa.model.weights import load_encoder
@@ -46,7 +48,7 @@ from cellvjepa.training.pretrain import pretrain
 
 INTERVAL_S = 360.0  # about six minutes; the file does not say it
 FEW = (20, 80)
-POOLS = ("mean", "moments", "dynamics")
+POOLS: tuple[Pool, ...] = ("mean", "moments", "dynamics")
 _SHORT, _LONG = "{{blocks: 8, area: 0.15, context_share: {}, target_share: {}}}", "{{blocks: 2, area: 0.7, context_share: {}, target_share: {}}}"
 _FORECAST = "{past: 0.5, context_places: 0.5, target_places: 0.5}"
 
@@ -62,8 +64,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "paper": (
         "training.variance_covariance=0",
         "training.ema_window_start=0.0055",
-        "training.ema_window_end=20",
-        _masks((0.3, 0.5), (0.15, 0.6)),
+        "training.learning_rate=6.25e-4",
+        "training.clip_grad_norm=10",
+        _masks((0.3, 0.6), (0.12, 0.75)),
         "model.change_gain=0",
     ),
     "EMA window .1 -> 2": ("training.ema_window_start=0.1", "training.ema_window_end=2"),
@@ -143,9 +146,16 @@ class Sweep:
         What all variants share.
     stop_at
         ``time.monotonic()`` at which to stop.
+    variants
+        Settings by name.
     """
 
-    def __init__(self, data: Path, out: Path, preset: str, steps: int, device: str, stop_at: float) -> None:
+    pools: tuple[Pool, ...] = POOLS
+
+    def __init__(
+        self, data: Path, out: Path, preset: str, steps: int, device: str, stop_at: float, variants: Mapping[str, tuple[str, ...]] = VARIANTS
+    ) -> None:
+        self.variants = variants
         self.data, self.out, self.preset, self.steps, self.device, self.stop_at = data, out, preset, steps, device, stop_at
         self.movie = with_levels(replace(open_movie(data / "images_TYX.tif"), interval_s=INTERVAL_S))
         self.done = {(result["variant"], result["seed"]) for result in read_results(out)}
@@ -156,56 +166,70 @@ class Sweep:
             return True
         if name.startswith("frozen teacher") and not self.do("pixels", seed):
             return False
-        run = self.out / f"{name.replace(' ', '_')}_{seed}"
-        config = self.settings(name, seed)
         began = time.monotonic()
-        try:
-            if not (run / "encoder.safetensors").exists():
-                pretrain(self.movies(config), run, config, resume=bool(list_checkpoints(run / "checkpoints")), progress=self._watch)
-        except Cancelled:
-            return False
-        except UserError as error:  # a collapse that the monitors stopped is a result too
-            print(f"{name}, seed {seed}: {error}", flush=True)
-            if not (run / "encoder.safetensors").exists():
-                return True
-        encoder, _ = load_encoder(run)
-        rows = read_metrics(run / "metrics.jsonl")
+        runs = {data: self.out / f"{name.replace(' ', '_')}_{seed}_{data}" for data in ("cellphe", "simulated")}
+        for data, run in runs.items():
+            if not self._train(data, run, self.settings(name, seed, data)):
+                return False
+        rows = read_metrics(runs["cellphe"] / "metrics.jsonl")
+        shape = ClipShape.of(self.settings(name, seed, "cellphe").clip)
         result = {
             "variant": name,
             "seed": seed,
             "steps": rows[-1]["step"],
-            "settings": [*VARIANTS[name]],
+            "settings": [*self.variants[name]],
             "clips_per_s": float(np.median([row["clips_per_s"] or 0 for row in rows[1:]])),
             "minutes": (time.monotonic() - began) / 60,
             "rank": [rows[0]["rankme"], rows[-1]["rankme"]],
             "rank of tokens": [rows[0]["rankme_tokens"], rows[-1]["rankme_tokens"]],
             "loss ratio": rows[-1]["loss_ratio"],
-            **self.scores(encoder, ClipShape.of(config.clip)),
+            **self.windows16_scores(load_encoder(runs["cellphe"])[0], shape),
+            **self.behaviour_scores(load_encoder(runs["simulated"])[0], shape),
             **provenance(),
         }
-        with (self.out / "results.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result) + "\n")
-        self.done.add((name, seed))
-        print(f"{name}, seed {seed}: {result['minutes']:.1f} min", flush=True)
+        self.keep(result)
         return True
 
-    def settings(self, name: str, seed: int) -> Config:
+    def keep(self, result: dict[str, Any]) -> None:
+        """Write a result down."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        with (self.out / "results.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(result) + "\n")
+        self.done.add((result["variant"], result["seed"]))
+        print(f"{result['variant']}, seed {result['seed']}", flush=True)
+
+    def _train(self, data: str, run: Path, config: Config) -> bool:
+        if (run / "encoder.safetensors").exists():
+            return True
+        try:
+            pretrain(self.movies(data), run, config, resume=bool(list_checkpoints(run / "checkpoints")), progress=self._watch)
+        except Cancelled:
+            return False
+        except UserError as error:  # a collapse that the monitors stopped is a result too
+            print(f"{run.name}: {error}", flush=True)
+        return True
+
+    def settings(self, name: str, seed: int, data: str) -> Config:
         """Return the configuration of a variant."""
-        own = list(VARIANTS[name])
+        own = list(self.variants[name])
+        if data == "simulated":
+            own = [*(setting for setting in own if not setting.startswith("clip.interval_s")), f"clip.size_px={SIZE_PX}"]
         if name.startswith("frozen teacher"):
-            own.append(f"training.teacher={self.out / f'pixels_{seed}'}")
+            own.append(f"training.teacher={self.out / f'pixels_{seed}_{data}'}")
         rhythm = [f"training.checkpoint_every={max(1, self.steps // 10)}", f"monitor.every={max(1, self.steps // 5)}", "training.log_every=25"]
         common = [f"training.steps={self.steps}", f"training.seed={seed}", f"training.device={self.device}", *rhythm]
         return load_config(self.preset, [*common, *own])
 
-    def movies(self, config: Config) -> tuple[Movie, ...]:
-        """Return what is trained on; simulated fields have an interval of their own, which a wanted interval would change."""
-        if config.clip.interval_s is not None:
-            return (self.movie,)
-        return (self.movie, *open_archive(sample_data_folder() / "simulated").movies)
+    def movies(self, data: str) -> tuple[Movie, ...]:
+        """Return what is trained on."""
+        return (self.movie,) if data == "cellphe" else open_archive(sample_data_folder() / "simulated").movies
 
-    def scores(self, encoder: Encoder, shape: ClipShape) -> dict[str, float]:
-        """Return all scores of a frozen encoder."""
+    def behaviour_scores(self, encoder: Encoder, shape: ClipShape) -> dict[str, float]:
+        """Return the scores of a frozen encoder on the simulated behaviours."""
+        return {f"behaviours {few} {how}": value for (how, few), value in behaviour_scores(encoder, shape, self.pools).items()}
+
+    def windows16_scores(self, encoder: Encoder, shape: ClipShape) -> dict[str, float]:
+        """Return the scores of a frozen encoder on windows16.csv."""
         found: dict[str, float] = {}
         movie = in_memory(self.movie)
         windows = read_windows(self.data / "windows16.csv", movie)
@@ -218,9 +242,6 @@ class Sweep:
             timed = [pooled(part, how) for part in others]
             for task, other in zip(("arrow", "stride"), timed, strict=True):
                 found[f"{task} {how}"] = timed_auc(features, other, windows, shape)
-        for key, value in behaviour_scores(encoder, shape, POOLS).items():
-            how, few = key.split()
-            found[f"behaviours {few} {how}"] = value
         return found
 
     def _watch(self, stage: str, done: int, total: int) -> None:
@@ -228,9 +249,11 @@ class Sweep:
             raise Cancelled
 
 
-def windows16_auc(features: np.ndarray, windows: pd.DataFrame, shape: ClipShape, few: Sequence[int] = FEW) -> Iterator[tuple[str, float]]:
+def windows16_auc(
+    features: np.ndarray, windows: pd.DataFrame, shape: ClipShape, few: Sequence[int] = FEW, kind: Literal["linear", "attentive"] = "linear"
+) -> Iterator[tuple[str, float]]:
     """Yield (task and labels per class, ROC AUC on the unseen quadrant)."""
-    config = ProbeConfig(kind="linear", group="split_group", folds=2)
+    config = ProbeConfig(kind=kind, group="split_group", folds=2)
     for task, (column, classes) in TASKS.items():
         chosen = np.flatnonzero(windows[column].isin(classes))
         codes = windows[column].iloc[chosen].eq(classes[1]).to_numpy(np.int64)

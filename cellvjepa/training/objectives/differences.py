@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from cellvjepa.training.processes import ALONE, Processes
 
-def differences_l1(painted_BMP: torch.Tensor, hidden_BMP: torch.Tensor, frames: int) -> torch.Tensor:
+
+def differences_l1(painted_BMP: torch.Tensor, hidden_BMP: torch.Tensor, frames: int, processes: Processes = ALONE) -> torch.Tensor:
     """Return mean |painted - difference between successive frames|, differences in units of their standard deviation in the batch.
 
     Parameters
@@ -16,6 +18,8 @@ def differences_l1(painted_BMP: torch.Tensor, hidden_BMP: torch.Tensor, frames: 
         The P pixels of each hidden tubelet, in the order t, z, y, x, standardised as the encoder sees them.
     frames
         T, frames of a tubelet.
+    processes
+        Those that share the batch.
 
     Raises
     ------
@@ -26,4 +30,4 @@ def differences_l1(painted_BMP: torch.Tensor, hidden_BMP: torch.Tensor, frames: 
         raise ValueError("a tubelet of one frame has no differences")
     steps = hidden_BMP.float().reshape(*hidden_BMP.shape[:-1], frames, -1).diff(dim=-2)
     said = painted_BMP.float().reshape(*painted_BMP.shape[:-1], frames, -1)[..., :-1, :]
-    return (said - steps / steps.std().clamp_min(1e-3)).abs().mean()
+    return (said - steps / processes.std(steps).clamp_min(1e-3)).abs().mean()

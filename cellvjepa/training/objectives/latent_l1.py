@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from cellvjepa.training.processes import ALONE, Processes
+
 
 def latent_l1(predicted_BMD: torch.Tensor, target_BMD: torch.Tensor) -> torch.Tensor:
     """Return mean |z - h| (V-JEPA, arXiv 2404.08471, equation 1; computed in float32).
@@ -18,7 +20,7 @@ def latent_l1(predicted_BMD: torch.Tensor, target_BMD: torch.Tensor) -> torch.Te
     return (predicted_BMD.float() - target_BMD.float()).abs().mean()
 
 
-def trivial_latent_l1(target_BMD: torch.Tensor) -> torch.Tensor:
-    """Return the loss of the predictor that always answers with the mean target of the batch."""
+def trivial_latent_l1(target_BMD: torch.Tensor, processes: Processes = ALONE) -> torch.Tensor:
+    """Return the loss of the predictor that always answers with the mean target of the batch, which the processes share."""
     target = target_BMD.float()
-    return (target - target.mean(dim=(0, 1), keepdim=True)).abs().mean()
+    return (target - processes.mean(target.mean(dim=(0, 1), keepdim=True))).abs().mean()

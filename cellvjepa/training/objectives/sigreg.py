@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from cellvjepa.training.processes import ALONE, Processes
+
 SLICES = 64
 _REACH, _KNOTS = 5.0, 17  # where the characteristic functions are compared
 
 
-def sigreg(context_BKD: torch.Tensor, step: int) -> torch.Tensor:
+def sigreg(context_BKD: torch.Tensor, step: int, processes: Processes = ALONE) -> torch.Tensor:
     """Return the sketched isotropic-Gaussian term of a batch, once over clips and once over tokens.
 
     Features are projected on random directions, and on each the empirical characteristic function is compared with that of the
@@ -22,21 +24,25 @@ def sigreg(context_BKD: torch.Tensor, step: int) -> torch.Tensor:
         Tokens of the context encoder.
     step
         Seeds the directions, so that a step stays a function of its number.
+    processes
+        Those that share the batch.
     """
     tokens = context_BKD.float()
     clips = tokens.mean(dim=1)
     # On the CPU, so that the directions are the same on every device.
     directions = torch.randn(tokens.shape[-1], SLICES, generator=torch.Generator().manual_seed(step)).to(tokens.device)
-    found = _epps_pulley(tokens.flatten(0, 1), directions)
-    if len(clips) > 1:
-        found = found + _epps_pulley((clips - clips.mean(dim=0)) / clips.std().clamp_min(1e-3), directions)
+    found = _epps_pulley(tokens.flatten(0, 1), directions, processes)
+    if len(clips) * processes.count > 1:
+        standardised = (clips - processes.mean(clips.mean(dim=0))) / processes.std(clips).clamp_min(1e-3)
+        found = found + _epps_pulley(standardised, directions, processes)
     return found
 
 
-def _epps_pulley(features_ND: torch.Tensor, directions_DS: torch.Tensor) -> torch.Tensor:
+def _epps_pulley(features_ND: torch.Tensor, directions_DS: torch.Tensor, processes: Processes) -> torch.Tensor:
     shadows_NS = features_ND @ (directions_DS / directions_DS.norm(dim=0))
     t_Q = torch.linspace(-_REACH, _REACH, _KNOTS, device=features_ND.device)
     normal_Q = torch.exp(-t_Q.square() / 2)
     angles_NSQ = shadows_NS[..., None] * t_Q
-    error_SQ = (angles_NSQ.cos().mean(dim=0) - normal_Q).square() + angles_NSQ.sin().mean(dim=0).square()
+    cos_SQ, sin_SQ = (processes.mean(waves.mean(dim=0)) for waves in (angles_NSQ.cos(), angles_NSQ.sin()))
+    error_SQ = (cos_SQ - normal_Q).square() + sin_SQ.square()
     return torch.trapezoid(error_SQ * normal_Q, t_Q, dim=-1).mean()

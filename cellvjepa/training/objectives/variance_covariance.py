@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from cellvjepa.training.processes import ALONE, Processes
+
 COVARIANCE_WEIGHT = 0.04
 _EPSILON = 1e-4
 
 
-def variance_covariance(context_BKD: torch.Tensor) -> torch.Tensor:
+def variance_covariance(context_BKD: torch.Tensor, processes: Processes = ALONE) -> torch.Tensor:
     """Return the variance-covariance term of a batch, once over clips and once over tokens.
 
     Used as in C-JEPA (arXiv 2410.19560, section 3.3) with the terms of VICReg (arXiv 2105.04906, equations 1-4), on the
@@ -18,16 +20,18 @@ def variance_covariance(context_BKD: torch.Tensor) -> torch.Tensor:
     ----------
     context_BKD
         Tokens of the context encoder.
+    processes
+        Those that share the batch.
     """
     tokens = context_BKD.float()
-    clips = _term(tokens.mean(dim=1)) if tokens.shape[0] > 1 else tokens.new_zeros(())
-    return clips + _term(tokens.flatten(0, 1))
+    clips = _term(tokens.mean(dim=1), processes) if tokens.shape[0] * processes.count > 1 else tokens.new_zeros(())
+    return clips + _term(tokens.flatten(0, 1), processes)
 
 
-def _term(features_ND: torch.Tensor) -> torch.Tensor:
-    count, dims = features_ND.shape
-    centred = features_ND - features_ND.mean(dim=0)
-    covariance = centred.T @ centred / (count - 1)
+def _term(features_ND: torch.Tensor, processes: Processes) -> torch.Tensor:
+    own, dims = features_ND.shape
+    centred = features_ND - processes.mean(features_ND.mean(dim=0))
+    covariance = processes.mean(centred.T @ centred) * processes.count / (own * processes.count - 1)
     variance = covariance.diagonal()
     too_narrow = torch.relu(1 - torch.sqrt(variance + _EPSILON)).mean()
     alike = (covariance.square().sum() - variance.square().sum()) / dims

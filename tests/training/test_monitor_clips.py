@@ -1,0 +1,85 @@
+"""The monitors' clips: fixed, each with the same place at another time, and measured alike again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cellvjepa.config import Config
+from cellvjepa.model.grid import Grid
+from cellvjepa.model.masking import Mask
+from cellvjepa.model.vjepa import build_vjepa
+from cellvjepa.movies.clip_shape import ClipShape
+from cellvjepa.movies.clips import read_clip
+from cellvjepa.movies.levelled import levelled
+from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.readers import open_archive
+from cellvjepa.training.monitor import measure_health, nearest_context
+from cellvjepa.training.monitor_clips import MonitorClips, gather_monitor_clips
+from cellvjepa.training.pretrain import monitor_batch
+
+
+@pytest.fixture(scope="module")
+def movies(toy_archive: Path) -> tuple[Movie, ...]:
+    return levelled(open_archive(toy_archive).movies)
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config: Config) -> Config:
+    return tiny_config.model_copy(update={"monitor": tiny_config.monitor.model_copy(update={"clips": 16})})
+
+
+@pytest.fixture(scope="module")
+def clips(movies: tuple[Movie, ...], config: Config) -> MonitorClips:
+    shape = ClipShape.of(config.clip)
+    scales = {movie.name: (1.0, 1.0, 1.0, 1.0) for movie in movies}
+    return gather_monitor_clips(monitor_batch(movies, shape, config), movies, shape, config, scales)
+
+
+def test_the_later_clip_shows_the_same_place_at_another_time(movies: tuple[Movie, ...], clips: MonitorClips, config: Config) -> None:
+    """In movies of three clip lengths there is always room for a second clip that does not overlap."""
+    shape, named = ClipShape.of(config.clip), {movie.name: movie for movie in movies}
+    for row, clip in enumerate(clips.clips):
+        t0 = int(clips.later_t0_B[row])
+        assert abs(t0 - clip.t0) >= 8
+        whole = read_clip(named[clip.movie], clip, shape)
+        assert np.array_equal(clips.pixels_B1TZYX[row].numpy(), whole)
+        if clips.follows_B[row]:
+            assert t0 == clip.t0 + 8
+            faster = clips.faster_B1TZYX[row, 0, :, 0]
+            native = torch.cat([clips.pixels_B1TZYX[row], clips.later_B1TZYX[row]], dim=1)[0, :, 0]
+            assert torch.equal(faster, native[[0, 2, 4, 6, 8, 10, 12, 14]])
+
+
+def test_movies_are_the_sources_where_there_are_no_wells(clips: MonitorClips) -> None:
+    assert clips.sources == tuple(clip.movie for clip in clips.clips)
+    same_movie = np.array([[a.movie == b.movie for b in clips.clips] for a in clips.clips])
+    assert np.array_equal(clips.overlap_BB, same_movie), "crops of 32 px in fields of 48 x 40 all share pixels"
+
+
+def test_measuring_twice_gives_the_same_and_changes_nothing(clips: MonitorClips, config: Config) -> None:
+    model = build_vjepa(config, seed=0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = torch.get_rng_state()
+    assert measure_health(model, clips, config) == measure_health(model, clips, config)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_constant_encoder_has_no_spread_and_guesses(clips: MonitorClips, config: Config) -> None:
+    model = build_vjepa(config, seed=0)
+    torch.nn.init.zeros_(model.target_encoder.norm.weight)
+    found = measure_health(model, clips, config)
+    assert found.clip_std == pytest.approx(0, abs=1e-6)
+    assert found.time_order == found.frame_gap == 0.5
+
+
+def test_the_nearest_visible_place_is_nearest_on_the_grid() -> None:
+    """2 times x 3 x 3 places; visible are two corners at time 0 and the centre at time 1."""
+    grid = Grid(2, 1, 3, 3)
+    mask = Mask(torch.tensor([[0, 8, 13]]), torch.tensor([[1, 5, 9, 4, 17]]))
+    #                                       right of 0, above 8, below 0 in time, below 13 in time, below 8 in time
+    assert nearest_context(mask, grid).tolist() == [[0, 8, 0, 13, 8]]
