@@ -62,7 +62,7 @@ def test_a_wrong_file_is_named(text: str, sentence: str, tmp_path: Path) -> None
 def test_missing_files_and_presets_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         load_config(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match="there is no preset named 'huge'. choose one of base, small, tiny"):
+    with pytest.raises(UserError, match="there is no preset named 'huge'. choose one of base, paper, small, tiny"):
         load_config("huge")
 
 

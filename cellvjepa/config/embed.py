@@ -18,7 +18,7 @@ class EmbedConfig(Section):
     )
     min_cover: Share = Field(0.5, title="Smallest cover", description="Share of a window's frames in which the cell must be present. [0-1]")
     pool: Literal["mean", "moments", "dynamics"] = Field(
-        "moments",
+        "dynamics",
         title="Pooling",
         description="mean: average of all tokens. moments: average and spread, twice as many numbers. dynamics: average and change over time, of the "
         "whole crop and of its middle, four times as many; best where motion matters.",

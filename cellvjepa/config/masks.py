@@ -34,7 +34,7 @@ class BlockMaskConfig(Section):
 
 
 class ForecastMaskConfig(Section):
-    """A generator that shows places early in a clip and asks for places late in it: what will they be?"""
+    """A generator that shows places early in a clip and asks what places late in it will be."""
 
     past: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, title="Past", description="Share of the time steps that may be seen. [0-1]")
     context_places: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -46,6 +46,7 @@ class ForecastMaskConfig(Section):
 
 
 MaskGenerator = BlockMaskConfig | ForecastMaskConfig
+LARGE_BLOCKS = BlockMaskConfig(blocks=2, area=0.7, context_share=0.09375, target_share=0.25)
 
 
 class MaskConfig(Section):

@@ -16,7 +16,7 @@ class MonitorConfig(Section):
         64, title="Monitor clips", description="Fixed clips on which ranks and label-free probes are measured. [clips]"
     )
     every: PositiveInt = Field(
-        50,
+        100,
         title="Monitor interval",
         description="Steps between measurements, each at the next step that is logged; in between the last values are repeated. [steps]",
     )

@@ -42,10 +42,12 @@ class TrainingConfig(Section):
     )
     clip_grad_norm: PositiveFloat = Field(1.0, title="Gradient clipping", description="Largest gradient norm, from step 0.")
     ema_window_start: Annotated[float, Field(ge=0)] = Field(
-        0.5, title="EMA window at the start", description="Averaging window 1/(1-m) of the target encoder as a share of all steps. 0: copy each step."
+        0.02,
+        title="EMA window at the start",
+        description="Averaging window 1/(1-m) of the target encoder as a share of all steps. 0: copy each step.",
     )
     ema_window_end: Annotated[float, Field(ge=0)] = Field(
-        20.0, title="EMA window at the end", description="The same at the last step; in between m changes linearly."
+        2.0, title="EMA window at the end", description="The same at the last step; in between m changes linearly."
     )
     objective: Literal["latent", "pixels", "frozen_teacher"] = Field(
         "latent",
@@ -66,10 +68,13 @@ class TrainingConfig(Section):
     sigreg: Annotated[float, Field(ge=0)] = Field(
         0.0, title="SIGReg weight", description="Weight of another term against collapse (LeJEPA, arXiv 2511.08544); 0: not used."
     )
-    auxiliary: Literal["none", "pixels", "differences"] = Field(
-        "none", title="Auxiliary target", description="What is predicted besides: the hidden pixels, or the differences between their frames."
+    auxiliary: Literal["none", "unrest", "pixels", "differences"] = Field(
+        "unrest",
+        title="Auxiliary target",
+        description="What is predicted besides. unrest: how much, and how fast, hidden and seen places change. pixels: the hidden pixels. "
+        "differences: those between their frames.",
     )
-    auxiliary_weight: Annotated[float, Field(ge=0)] = Field(0.3, title="Auxiliary weight", description="Weight of the auxiliary target.")
+    auxiliary_weight: Annotated[float, Field(ge=0)] = Field(2.0, title="Auxiliary weight", description="Weight of the auxiliary target.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", title="Precision", description="auto: bfloat16 autocast where the device computes it natively."
     )

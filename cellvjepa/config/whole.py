@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from cellvjepa.config.clip import ClipConfig
 from cellvjepa.config.embed import EmbedConfig
-from cellvjepa.config.masks import MaskConfig
+from cellvjepa.config.masks import LARGE_BLOCKS, ForecastMaskConfig, MaskConfig, MaskGenerator
 from cellvjepa.config.model import ModelConfig
 from cellvjepa.config.monitor import MonitorConfig
 from cellvjepa.config.probe import ProbeConfig
@@ -34,6 +34,13 @@ class Config(Section):
         if self.training.auxiliary == "differences" and self.model.tubelet[0] < 2:
             raise ValueError("tubelets of one frame (model.tubelet) have no differences between frames to predict (training.auxiliary)")
         return self
+
+    @property
+    def mask_generators(self) -> tuple[MaskGenerator, ...]:
+        """Return the mask generators; where a clip is a single time step, which has no future, large blocks take the forecast's place."""
+        if self.clip.frames > self.model.tubelet[0]:
+            return self.masks.generators
+        return tuple(LARGE_BLOCKS if isinstance(generator, ForecastMaskConfig) else generator for generator in self.masks.generators)
 
     @property
     def cooldown_clip(self) -> ClipConfig:

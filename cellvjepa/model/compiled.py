@@ -41,7 +41,7 @@ def choose_through(
     precision
         In which it will be trained, and is tried.
     """
-    chosen = through
+    chosen: Through = through
     if compile_blocks == "on" or (compile_blocks == "auto" and device.type == "cuda"):
         chosen = _compiled(model, device, precision)
     done = chosen is not through

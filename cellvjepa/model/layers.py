@@ -92,8 +92,9 @@ class RotaryAttention(nn.Module):
         """
         batch, count, width = tokens_BND.shape
         qkv: torch.Tensor = self.qkv(tokens_BND).view(batch, count, 3, self.heads, width // self.heads)
-        q, k = rotation(qkv[:, :, :2]).transpose(1, 3).unbind(2)
-        v = qkv[:, :, 2].transpose(1, 2)
+        qk, v = qkv.split([2, 1], dim=2)  # whose gradients are put together once; those of slices would be added up, full of zeros
+        q, k = rotation(qk).transpose(1, 3).unbind(2)
+        v = v.squeeze(2).transpose(1, 2)
         parts = zip(*(part.split(list(groups), dim=2) for part in (q, k, v)), strict=True) if groups else [(q, k, v)]
         mixed = [attend(*part).transpose(1, 2) for part in parts]
         projected: torch.Tensor = self.proj((mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=1)).flatten(2))

@@ -18,6 +18,7 @@ from cellvjepa.model.layers import at_least_float32, gather_tokens, initialise
 from cellvjepa.model.masking import Mask
 from cellvjepa.model.pixel_statistics import PixelStatistics
 from cellvjepa.model.predictor import Predictor, PredictorShape, new_predictor
+from cellvjepa.model.waves import unrest
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Prediction:
     ``context`` are (B, K, D) outputs of the context encoder, ``predicted`` (B, M, D) those of the predictor, ``targets`` (B, M, D)
     float32 what it should have said, without gradient; none where pixels alone are predicted. ``painted`` (B, M, P) is what the
     pixel head says of the hidden tubelets and ``hidden`` (B, M, P) their pixels as the encoder sees them; none without that head.
+    ``unrest`` are (B, M or K, W) measures of how much hidden and seen places change (:func:`cellvjepa.model.waves.unrest`), and
+    ``unrest_said`` what the heads for it say; two for each mask, none without these heads.
     ``target_means`` are (B, D) float32: the mean target token of each clip, before the layer norm that would hide its shrinking.
     """
 
@@ -36,6 +39,8 @@ class Prediction:
     target_means: torch.Tensor
     painted: tuple[torch.Tensor, ...] = ()
     hidden: tuple[torch.Tensor, ...] = ()
+    unrest_said: tuple[torch.Tensor, ...] = ()
+    unrest: tuple[torch.Tensor, ...] = ()
 
     @property
     def target_std(self) -> torch.Tensor:
@@ -45,15 +50,17 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of the model about hidden places.
+    """What is asked of the model.
 
     ``features``: of the target encoder, averaged over its last ``layers`` layers. ``pixels``: those of the tubelets, through a head
-    of their own. ``follows``: whether the target encoder follows the context encoder; if not, it is a teacher that stays as it is.
+    of their own. ``unrest``: how much hidden places change, of the predictor, and how much seen ones do, of the context encoder;
+    through a head each. ``follows``: whether the target encoder follows the context encoder; if not, it is a teacher that stays as it is.
     """
 
     features: bool = True
     layers: int = 1
     pixels: bool = False
+    unrest: bool = False
     follows: bool = True
 
     @classmethod
@@ -66,8 +73,13 @@ class Asked:
                 "lower training.target_layers",
                 "training.target_layers",
             )
-        pixels = training.objective == "pixels" or training.auxiliary != "none"
-        return cls(training.objective != "pixels", training.target_layers, pixels, training.objective != "frozen_teacher")
+        return cls(
+            features=training.objective != "pixels",
+            layers=training.target_layers,
+            pixels=training.objective == "pixels" or training.auxiliary in ("pixels", "differences"),
+            unrest=training.auxiliary == "unrest",
+            follows=training.objective != "frozen_teacher",
+        )
 
 
 class VJepa(nn.Module):
@@ -92,7 +104,10 @@ class VJepa(nn.Module):
         self.target_encoder = copy.deepcopy(context_encoder).requires_grad_(False)
         self.predictor = predictor
         shape = context_encoder.shape
-        self.pixel_head = nn.Linear(shape.dim, shape.tubelet_pixels) if asked.pixels else None
+        self.pixel_head = nn.utils.skip_init(nn.Linear, shape.dim, shape.tubelet_pixels) if asked.pixels else None
+        # For hidden places, from what the predictor says; for seen ones, from what the context encoder says. Their weights are drawn by
+        # build_vjepa.
+        self.unrest_heads = nn.ModuleList(nn.utils.skip_init(nn.Linear, shape.dim, shape.tubelet[0]) for _ in range(2)) if asked.unrest else None
 
     @property
     def encoder(self) -> Encoder:
@@ -121,10 +136,21 @@ class VJepa(nn.Module):
         if target_means is None:
             target_means = context[0].detach().float().mean(dim=1)
         targets = () if targets_BND is None else tuple(gather_tokens(targets_BND, mask.target_BM) for mask in masks)
-        if self.pixel_head is None:
-            return Prediction(context, predicted, targets, target_means)
-        painted = tuple(map(self.pixel_head, predicted))
-        return Prediction(context, predicted, targets, target_means, painted, self._hidden(pixels_BCTZYX, masks))
+        prediction = Prediction(context, predicted, targets, target_means)
+        if self.pixel_head is None and self.unrest_heads is None:
+            return prediction
+        shape = self.context_encoder.shape
+        tubelets_BNP = (cut_tubelets(pixels_BCTZYX, shape.tubelet) - shape.pixel_mean) / shape.pixel_std
+        if self.pixel_head is not None:
+            hidden = tuple(gather_tokens(tubelets_BNP, mask.target_BM) for mask in masks)
+            prediction = replace(prediction, painted=tuple(map(self.pixel_head, predicted)), hidden=hidden)
+        if self.unrest_heads is not None:
+            of_hidden, of_seen = self.unrest_heads
+            measured = unrest(tubelets_BNP, grid.t, shape.tubelet[0], shape.in_channels)
+            places = [*(mask.target_BM for mask in masks), *(mask.context_BK for mask in masks)]
+            said = (*map(of_hidden, predicted), *map(of_seen, context))
+            prediction = replace(prediction, unrest_said=said, unrest=tuple(gather_tokens(measured, place) for place in places))
+        return prediction
 
     def targets(self, pixels_BCTZYX: torch.Tensor, scale_4: torch.Tensor | None = None) -> torch.Tensor:
         """Return what the predictor should say of each place of whole clips, (B, N, D) float32 without gradient."""
@@ -138,12 +164,6 @@ class VJepa(nn.Module):
         layers = [at_least_float32(tokens) for tokens in self.target_encoder.last_layers(pixels_BCTZYX, self.asked.layers, scale_4)]
         # After data2vec (arXiv 2202.03555, section 3.3): each layer normed, then averaged.
         return _normed(torch.stack([_normed(tokens) for tokens in layers]).mean(dim=0)), layers[-1].float().mean(dim=1)
-
-    @torch.no_grad()
-    def _hidden(self, pixels_BCTZYX: torch.Tensor, masks: Sequence[Mask]) -> tuple[torch.Tensor, ...]:
-        shape = self.context_encoder.shape
-        tubelets = cut_tubelets(pixels_BCTZYX, shape.tubelet)
-        return tuple((gather_tokens(tubelets, mask.target_BM) - shape.pixel_mean) / shape.pixel_std for mask in masks)
 
     @torch.no_grad()
     def update_target(self, momentum: float, refused: torch.Tensor | None = None) -> None:
@@ -196,9 +216,10 @@ def build_vjepa(config: Config, seed: int, planes: int = 1, pixels: PixelStatist
     encoder = EncoderShape(model.tubelet, model.dim, model.depth, model.heads, model.rope, grid.long_axes)
     if pixels is not None:
         encoder = replace(encoder, pixel_mean=pixels.mean, pixel_std=pixels.std, wave_gains=pixels.wave_gains(model.change_gain))
-    predictor = PredictorShape(model.predictor_dim, model.predictor_depth, model.predictor_heads, len(config.masks.generators))
+    predictor = PredictorShape(model.predictor_dim, model.predictor_depth, model.predictor_heads, len(config.mask_generators))
     rng = torch.Generator().manual_seed(seed)
     built = VJepa(new_encoder(encoder, rng), new_predictor(predictor, encoder, rng), Asked.of(config))
-    if built.pixel_head is not None:
-        initialise(built.pixel_head, (), rng)
+    for head in (built.pixel_head, built.unrest_heads):
+        if head is not None:
+            initialise(head, (), rng)
     return built

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from cellvjepa.config import Config
+from cellvjepa.config import Config, ForecastMaskConfig, MaskGenerator
 from cellvjepa.errors import UserError
 from cellvjepa.model.grid import Grid, grid_of
 from cellvjepa.model.masking import draw_masks
@@ -27,8 +27,8 @@ from cellvjepa.training.pretrain import run_config
 from cellvjepa.writing import atomic_path
 
 _KINDS: dict[str, Literal["good", "warn", "bad"]] = {"green": "good", "yellow": "warn", "red": "bad"}
+_LARGE_AREA = 0.3  # of the image
 _PLACES = 8  # looked at for the most lively clip to draw masks on
-_NAMES = ("short-range masks", "long-range masks")
 
 
 def tell_run(run: str | os.PathLike[str], movies: Sequence[Movie]) -> Path:
@@ -105,7 +105,8 @@ def masks_section(picture: bytes, config: Config) -> Section:
     return Section(
         "What the network is asked",
         f"A clip is cut into pieces of {t} frames x {y} x {x} px. The encoder sees a few of them; from these it has to say what the hidden ones look "
-        "like, not in pixels but in features. Hidden places stay hidden for the whole clip, so it cannot simply look at another frame.",
+        "like, not in pixels but in features. Where blocks are hidden they stay hidden for the whole clip, so it cannot simply look at another "
+        "frame; where the future is asked for, it sees places in the first half of the clip and has to say what becomes of it in the second.",
         (
             Picture(
                 picture,
@@ -127,13 +128,19 @@ def masks_on_a_clip(movies: Sequence[Movie], config: Config) -> bytes:
     rng = np.random.default_rng([config.training.seed, _PLACES])
     clip_CTZYX = max(_readable_clips(movies, ClipShape.of(config.clip), rng), key=lambda clip: float(clip.std()))
     grid = grid_of(config.clip.frames, clip_CTZYX.shape[2], config.clip.size_px, config.clip.size_px, config.model.tubelet)
-    masks = draw_masks(grid, config.masks.generators, 1, rng)
-    names = [_NAMES[i] if len(masks) == len(_NAMES) else f"mask generator {i + 1}" for i in range(len(masks))]
+    masks = draw_masks(grid, config.mask_generators, 1, rng)
+    names = [_name(generator) for generator in config.mask_generators]
     drawn = [
         pictures.DrawnMask(name, _on_grid(mask.context_BK[0].numpy(), grid), _on_grid(mask.target_BM[0].numpy(), grid))
         for name, mask in zip(names, masks, strict=True)
     ]
     return pictures.draw_masks(clip_CTZYX[0].max(axis=1), drawn)
+
+
+def _name(generator: MaskGenerator) -> str:
+    if isinstance(generator, ForecastMaskConfig):
+        return "the future"
+    return f"{generator.blocks} {'small' if generator.area < _LARGE_AREA else 'large'} blocks"
 
 
 def _readable_clips(movies: Sequence[Movie], shape: ClipShape, rng: np.random.Generator) -> list[npt.NDArray[np.float32]]:

@@ -71,7 +71,7 @@ def make_examples(step: int, batch: Batch, config: Config, scales: Mapping[str, 
         scale_B4[turned] = scale_B4[turned][:, [0, 1, 3, 2]]
     grid = grid_of(*pixels.shape[2:], config.model.tubelet)  # of the phase's clips, which may differ from config.clip
     rng = np.random.default_rng([training.seed, _MASK_STREAM, step])
-    masks = draw_masks(grid, config.masks.generators, len(batch) * part.count, rng, part.rows)
+    masks = draw_masks(grid, config.mask_generators, len(batch) * part.count, rng, part.rows)
     return Examples(
         pixels,
         tuple(Mask(_sent(mask.context_BK, device), _sent(mask.target_BM, device)) for mask in masks),

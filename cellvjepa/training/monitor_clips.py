@@ -116,7 +116,7 @@ def gather_monitor_clips(batch: Batch, movies: Sequence[Movie], shape: ClipShape
             continue
         later_t0[row] = t0
     grid = grid_of(config.clip.frames, pixels.shape[3], config.clip.size_px, config.clip.size_px, config.model.tubelet)
-    masks = draw_masks(grid, config.masks.generators, len(batch), np.random.default_rng([config.training.seed, _MASK_STREAM]))
+    masks = draw_masks(grid, config.mask_generators, len(batch), np.random.default_rng([config.training.seed, _MASK_STREAM]))
     return MonitorClips(pixels, batch_positions(batch, scales), batch.clips, _sources(batch, named), tuple(masks), later, later_t0)
 
 

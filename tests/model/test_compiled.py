@@ -22,9 +22,9 @@ CPU = torch.device("cpu")
 def gradients(model: VJepa, config: Config) -> list[torch.Tensor]:
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.random((2, 1, 8, 1, 32, 32), np.float32))
-    prediction = model(pixels, draw_masks(Grid(4, 1, 4, 4), config.masks.generators, 2, rng))
+    prediction = model(pixels, draw_masks(Grid(4, 1, 4, 4), config.mask_generators, 2, rng))
     loss = torch.stack([(z - h).square().mean() for z, h in zip(prediction.predicted, prediction.targets, strict=True)]).mean()
-    return list(torch.autograd.grad(loss, [parameter for parameter in model.parameters() if parameter.requires_grad]))
+    return list(torch.autograd.grad(loss, [*model.context_encoder.parameters(), *model.predictor.parameters()]))
 
 
 def test_activation_checkpointing_changes_no_gradient(tiny_config: Config):

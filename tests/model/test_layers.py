@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from cellvjepa.errors import UserError
+from cellvjepa.model import layers
 from cellvjepa.model.grid import AXES, Axis, Grid, positions_N4
-from cellvjepa.model.layers import Frequencies, RotaryAttention, RotaryBlock, RotaryPositions, gather_tokens, initialise, rotation_of
+from cellvjepa.model.layers import Frequencies, RotaryAttention, RotaryBlock, RotaryPositions, attend, gather_tokens, initialise, rotation_of
 
 ALL: tuple[Axis, ...] = AXES
 PLANE: tuple[Axis, ...] = ("t", "y", "x")
@@ -111,6 +113,10 @@ def test_the_table_is_computed_once_for_a_grid_and_survives_inference_mode():
     first(tokens).sum().backward()
     assert tokens.grad is not None
     assert positions(Grid(3, 1, 2, 2), device) is not first
+    assert positions(Grid(2, 1, 2, 2), device) is first  # clips of two sizes may take turns
+    for frames in range(4, 20):
+        positions(Grid(frames, 1, 2, 2), device)
+    assert len(positions._kept) <= 8
 
 
 @pytest.mark.parametrize("head_dim", [4, 7])
@@ -138,6 +144,21 @@ def test_bfloat16_gives_nearly_the_same_attention():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         low = block(tokens, rotation)
     torch.testing.assert_close(low.float(), block(tokens, rotation), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("at_once", [1, 40, 10**6])
+def test_attention_in_pieces_is_attention(at_once: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(layers, "_SCORES_AT_ONCE", at_once)
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 7, 8, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
+    exact = F.scaled_dot_product_attention(q.double(), k.double(), v.double())
+    found = attend(q, k, v)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), exact, atol=0.02, rtol=0)
+    weights = torch.randn(2, 3, 7, 8)
+    expected = torch.autograd.grad((exact * weights).sum(), (q, k, v))
+    for gradient, exact_gradient in zip(torch.autograd.grad((found * weights).sum(), (q, k, v)), expected, strict=True):
+        torch.testing.assert_close(gradient, exact_gradient, atol=0.05, rtol=0)
 
 
 def test_tokens_are_gathered_clip_by_clip():

@@ -19,12 +19,13 @@ def _batch(config: Config, grid: Grid = GRID, clips: int = 3) -> tuple[torch.Ten
     rng = np.random.default_rng(0)
     t, z, y, x = config.model.tubelet
     pixels = rng.random((clips, 1, grid.t * t, grid.z * z, grid.y * y, grid.x * x), dtype=np.float32)
-    return torch.from_numpy(pixels), draw_masks(grid, config.masks.generators, clips, rng)
+    return torch.from_numpy(pixels), draw_masks(grid, config.mask_generators, clips, rng)
 
 
 def _loss(prediction: Prediction) -> torch.Tensor:
     losses = [(z - h).abs().mean() for z, h in zip(prediction.predicted, prediction.targets, strict=True)]
-    return torch.stack(losses).mean()
+    said = [(u - w).abs().mean() for u, w in zip(prediction.unrest_said, prediction.unrest, strict=True)]
+    return torch.stack(losses).mean() + torch.stack(said).mean()
 
 
 def test_a_prediction_holds_one_entry_per_mask(tiny_config: Config):
@@ -220,3 +221,19 @@ def test_context_is_what_the_context_encoder_says_of_the_visible_tokens_alone(ti
     context = model(pixels, masks).context[0]
     assert torch.equal(context, model.context_encoder(pixels, masks[0].context_BK))
     assert not torch.allclose(context, gather_tokens(full, masks[0].context_BK), atol=1e-4)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_all_masks_in_one_pass_are_as_each_alone(scaled: bool, tiny_config: Config):
+    model, (pixels, masks) = build_vjepa(tiny_config, seed=0), _batch(tiny_config)
+    with torch.no_grad():
+        for parameter in (*model.context_encoder.parameters(), *model.predictor.parameters()):
+            parameter.mul_(8 if parameter.ndim > 1 else 1)  # so that attention is far from uniform
+    scale = torch.tensor([[1.0, 1.0, 1.0, 1.0], [2.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.5, 2.0]]) if scaled else None
+    assert len({mask.context_BK.shape[1] for mask in masks}) > 1
+    together = model(pixels, masks, scale)
+    for index, mask in enumerate(masks):
+        context = model.context_encoder(pixels, mask.context_BK, scale)
+        (predicted,) = model.predictor(context, [mask], [index], GRID, scale)
+        torch.testing.assert_close(together.context[index], context, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(together.predicted[index], predicted, atol=1e-6, rtol=1e-6)

@@ -14,4 +14,4 @@ from cellvjepa.training.examples import Examples
 def made_up_examples(config: Config, step: int) -> Examples:
     rng = np.random.default_rng(step)
     pixels = torch.from_numpy(rng.random((4, 1, 8, 1, 32, 32), np.float32))
-    return Examples(pixels, tuple(draw_masks(grid_of(8, 1, 32, 32, config.model.tubelet), config.masks.generators, 4, rng)), None, step)
+    return Examples(pixels, tuple(draw_masks(grid_of(8, 1, 32, 32, config.model.tubelet), config.mask_generators, 4, rng)), None, step)

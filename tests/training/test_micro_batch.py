@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cellvjepa.config import Config
 from cellvjepa.errors import UserError
 from cellvjepa.model.vjepa import build_vjepa
-from cellvjepa.training import micro_batch, trainer as trainer_module
+from cellvjepa.training import micro_batch
+from cellvjepa.training import trainer as trainer_module
 from cellvjepa.training.micro_batch import clips_that_fit, free_bytes, is_out_of_memory, kept_bytes, parts_of
 from cellvjepa.training.processes import Processes
 from cellvjepa.training.trainer import Trainer

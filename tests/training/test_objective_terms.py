@@ -10,9 +10,11 @@ import torch
 
 from cellvjepa.config import Config, config_from, load_config
 from cellvjepa.errors import UserError
+from cellvjepa.model.encoder import cut_tubelets
 from cellvjepa.model.grid import grid_of
 from cellvjepa.model.masking import Mask, draw_masks
 from cellvjepa.model.vjepa import build_vjepa
+from cellvjepa.model.waves import unrest
 from cellvjepa.model.weights import load_encoder
 from cellvjepa.movies.readers import open_archive
 from cellvjepa.training.metrics import read_metrics
@@ -20,6 +22,7 @@ from cellvjepa.training.objectives import objective
 from cellvjepa.training.objectives.differences import differences_l1
 from cellvjepa.training.objectives.pixels import normalised, pixels_l1
 from cellvjepa.training.objectives.sigreg import sigreg
+from cellvjepa.training.objectives.unrest import unrest_l1
 from cellvjepa.training.pretrain import pretrain
 
 
@@ -30,7 +33,7 @@ def changed(config: Config, *settings: str) -> Config:
 def batch(config: Config, seed: int = 0) -> tuple[torch.Tensor, list[Mask]]:
     rng = np.random.default_rng(seed)
     pixels = torch.from_numpy(rng.random((4, 1, 8, 1, 32, 32), np.float32))
-    return pixels, draw_masks(grid_of(8, 1, 32, 32, config.model.tubelet), config.masks.generators, 4, rng)
+    return pixels, draw_masks(grid_of(8, 1, 32, 32, config.model.tubelet), config.mask_generators, 4, rng)
 
 
 def test_painting_what_is_hidden_costs_nothing() -> None:
@@ -84,7 +87,7 @@ def test_averaged_targets_are_those_of_the_last_layers(tiny_config: Config) -> N
 
 
 def test_pixels_alone_need_no_target_encoder(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = changed(tiny_config, "training.objective=pixels", "training.variance_covariance=0")
+    config = changed(tiny_config, "training.objective=pixels", "training.variance_covariance=0", "training.auxiliary=none")
     model = build_vjepa(config, seed=0)
     monkeypatch.setattr(model, "_targets", None)
     pixels, masks = batch(config)
@@ -112,7 +115,7 @@ def test_an_auxiliary_target_adds_to_the_loss_and_trains_its_head(auxiliary: str
     model = build_vjepa(config, seed=0)
     pixels, masks = batch(config)
     prediction = model(pixels, masks)
-    with_it, without = objective(prediction, config, 0), objective(prediction, tiny_config, 0)
+    with_it, without = objective(prediction, config, 0), objective(prediction, changed(tiny_config, "training.auxiliary=none"), 0)
     assert with_it.total.item() > without.total.item()
     assert torch.equal(with_it.error, without.error)
     with_it.total.backward()  # type: ignore[no-untyped-call]
@@ -141,3 +144,42 @@ def test_a_teacher_is_named_just_where_it_is_needed() -> None:
 def test_a_tubelet_of_one_frame_has_no_differences_to_predict() -> None:
     with pytest.raises(UserError, match="have no differences between frames"):
         load_config(None, ["training.auxiliary=differences", "model.tubelet=[1, 1, 8, 8]"])
+
+
+def test_unrest_sees_change_and_nothing_else() -> None:
+    """Still pictures have none; it grows with the change; brightness and what is there leave it alone."""
+    rng = torch.Generator().manual_seed(0)
+    still = torch.randn(2, 1, 1, 1, 8, 8, generator=rng).expand(-1, -1, 8, -1, -1, -1)
+    moving = torch.randn(2, 1, 8, 1, 8, 8, generator=rng)
+
+    def measured(clip: torch.Tensor) -> torch.Tensor:
+        return unrest(cut_tubelets(clip, (4, 1, 4, 4)), steps=2, frames=4, channels=1)
+
+    assert measured(still).shape == (2, 8, 4)
+    assert torch.allclose(measured(still), torch.tensor(0.02).log().expand(2, 8, 4), atol=1e-3)
+    little, much = measured(still + 0.1 * moving), measured(still + moving)
+    assert bool((much > little + 1).all())
+    assert torch.allclose(measured(still + moving + 5), much, atol=1e-4)
+    assert torch.allclose(measured(moving), much, atol=1e-4)
+
+
+def test_unrest_over_the_clip_is_seen_where_tubelets_are_single_frames() -> None:
+    clip = torch.zeros(1, 1, 4, 1, 4, 8)
+    clip[:, :, 2:, :, :, 4:] = 1.0
+    still, changing = unrest(cut_tubelets(clip, (1, 1, 4, 4)), steps=4, frames=1, channels=1).reshape(4, 2).unbind(1)
+    assert torch.allclose(still, torch.tensor(0.02).log().expand(4))
+    assert torch.allclose(changing, torch.tensor(0.52).log().expand(4))
+
+
+def test_the_unrest_term_trains_encoder_and_heads_and_ignores_the_unit(tiny_config: Config) -> None:
+    config = changed(tiny_config, "training.auxiliary=unrest")
+    model = build_vjepa(config, seed=0)
+    pixels, masks = batch(config)
+    prediction = model(pixels, masks)
+    assert [tuple(part.shape) for part in prediction.unrest] == [tuple(part.shape) for part in prediction.unrest_said]
+    assert len(prediction.unrest) == 2 * len(masks)
+    said, measured = prediction.unrest_said[0], prediction.unrest[0]
+    assert torch.allclose(unrest_l1(said, measured), unrest_l1(said, 3 * measured + 1), atol=1e-5)
+    objective(prediction, config, 0).total.backward()  # type: ignore[no-untyped-call]
+    assert model.unrest_heads is not None
+    assert all(parameter.grad is not None for parameter in model.unrest_heads.parameters())

@@ -14,7 +14,7 @@ B, K, M, D = 3, 5, 7, 4
 
 
 def weighted(variance_covariance: float) -> Config:
-    return load_config(None, [f"training.variance_covariance={variance_covariance}"])
+    return load_config(None, [f"training.variance_covariance={variance_covariance}", "training.auxiliary=none"])
 
 
 def prediction(seed: int = 0, spread: float = 0.5) -> Prediction:

@@ -124,13 +124,16 @@ def _contender(name: str, setting: Setting, checkout: Path | None) -> Contender:
 def _turn(contender: Contender, setting: Setting, device: torch.device, steps: int, taken: int) -> dict[str, Any]:
     """Return seconds per step, first in one go, then with the phases timed (which on a GPU is slower)."""
     batches = [setting.examples(taken + number + 1) for number in range(steps)]
+    cpu_began = time.process_time()
     seconds = _timed(lambda: [contender.step(examples) for examples in batches], device) / steps
+    cpu_seconds = (time.process_time() - cpu_began) / steps
     contender.clock.spent_s, contender.clock.on = {}, True
     whole = _timed(lambda: contender.step(batches[0]), device)
     contender.clock.on = False
     memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident_bytes()
     return {
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "phases": contender.clock.spent_s,
         "with_phases": whole,
         "memory_mb": memory / 1e6,

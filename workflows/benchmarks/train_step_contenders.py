@@ -29,7 +29,7 @@ SIZES = {"Ti": (192, 12, 3, 192, 6, 3), "S": (384, 12, 6, 192, 6, 6), "B": (768,
 GRID = Grid(8, 1, 14, 14)
 _PUBLISHED = """masks.generators=[{blocks: 8, area: 0.15, context_share: 0.25, target_share: 0.7},
                                   {blocks: 2, area: 0.7, context_share: 0.1, target_share: 0.85}]"""
-PHASES = ("target", "context", "predictor", "loss", "backward", "optimiser", "EMA")
+PHASES = ("target", "context", "predictor", "backward", "optimiser", "EMA")
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Contender:
 
 
 def ours(setting: Setting) -> Contender:
-    """This package, as it trains."""
+    """Return our step, as pretraining takes it."""
     config, device = setting.config(), torch.device(setting.device)
     model = build_vjepa(config, seed=0).to(device)
     clock, trainer = Clock(device), Trainer(model, config, device)
@@ -110,7 +110,7 @@ def ours(setting: Setting) -> Contender:
 
 
 def transformers(setting: Setting) -> Contender:
-    """Hugging Face's VJEPA2Model, trained the obvious way.
+    """Return a step of Hugging Face's VJEPA2Model, trained the obvious way.
 
     Its context mask is applied after the whole clip was encoded, so the context encoder computes all tokens (and sees what it should
     predict: this is how fast it is, not a way to train).
@@ -140,7 +140,7 @@ def transformers(setting: Setting) -> Contender:
 
 
 def reference(setting: Setting, checkout: Path) -> Contender:
-    """The published step of facebookresearch/vjepa2, imported from a checkout of it."""
+    """Return the published step of facebookresearch/vjepa2, imported from a checkout of it."""
     sys.path.insert(0, str(checkout))
     from functools import partial
 

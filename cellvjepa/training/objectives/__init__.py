@@ -12,6 +12,7 @@ from cellvjepa.training.objectives.differences import differences_l1
 from cellvjepa.training.objectives.latent_l1 import latent_l1, trivial_latent_l1
 from cellvjepa.training.objectives.pixels import normalised, pixels_l1
 from cellvjepa.training.objectives.sigreg import sigreg
+from cellvjepa.training.objectives.unrest import unrest_l1
 from cellvjepa.training.objectives.variance_covariance import variance_covariance
 from cellvjepa.training.processes import ALONE, Processes
 
@@ -68,6 +69,8 @@ def objective(prediction: Prediction, config: Config, step: int, processes: Proc
 
 
 def _auxiliary(prediction: Prediction, config: Config, processes: Processes) -> list[torch.Tensor]:
+    if config.training.auxiliary == "unrest":
+        return [unrest_l1(said, measured, processes) for said, measured in zip(prediction.unrest_said, prediction.unrest, strict=True)]
     pairs = zip(prediction.painted, prediction.hidden, strict=True)
     if config.training.auxiliary == "pixels":
         return [pixels_l1(painted, hidden) for painted, hidden in pairs]
