@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellvjepa.config import BlockMaskConfig, ForecastMaskConfig, MaskConfig
+from cellvjepa.config.masks import LARGE_BLOCKS
 from cellvjepa.errors import UserError
 from cellvjepa.model.grid import Grid
 from cellvjepa.model.masking import Mask, block_size, draw_masks, tokens_per_step
 
-SHORT, LONG = MaskConfig().generators
+SHORT, LONG = MaskConfig().generators[0], LARGE_BLOCKS
 grids = st.builds(Grid, st.integers(1, 16), st.integers(1, 4), st.integers(2, 32), st.integers(2, 32))
 seeds = st.integers(0, 2**32 - 1)
 
