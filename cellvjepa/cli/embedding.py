@@ -32,7 +32,9 @@ class Clustering(StrEnum):
 
 def embed(
     paths: Paths,
-    model: Annotated[Path, typer.Option("--model", help="A run, its encoder.safetensors, or encoder_tiny, which comes with the program.", metavar="RUN")],
+    model: Annotated[
+        Path, typer.Option("--model", help="A run, its encoder.safetensors, or encoder_tiny, which comes with the program.", metavar="RUN")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The store to write (AnnData on Zarr).", metavar="STORE")],
     cells: Annotated[
         Optional[Path],  # noqa: UP045

@@ -47,7 +47,7 @@ class Rotation:
 
     def __call__(self, tokens_BNcHE: torch.Tensor) -> torch.Tensor:
         """Rotate; computed in float32, because angles need it, and returned so."""
-        pairs = at_least_float32(tokens_BNcHE).unflatten(-1, (-1, 2))
+        pairs = at_least_float32(tokens_BNcHE).reshape(*tokens_BNcHE.shape[:-1], -1, 2)
         if torch.compiler.is_compiling():  # which knows no complex numbers, and fuses what is written out
             return self._written_out(pairs).flatten(-2)
         z, turn = torch.view_as_complex(pairs), torch.view_as_complex(self.turn)
@@ -92,10 +92,10 @@ class RotaryAttention(nn.Module):
         """
         batch, count, width = tokens_BND.shape
         qkv: torch.Tensor = self.qkv(tokens_BND).view(batch, count, 3, self.heads, width // self.heads)
-        qk, v = qkv.split([2, 1], dim=2)  # whose gradients are put together once; those of slices would be added up, full of zeros
+        qk, v = torch.split(qkv, [2, 1], dim=2)  # whose gradients are put together once; those of slices would be added up, full of zeros
         q, k = rotation(qk).transpose(1, 3).unbind(2)
         v = v.squeeze(2).transpose(1, 2)
-        parts = zip(*(part.split(list(groups), dim=2) for part in (q, k, v)), strict=True) if groups else [(q, k, v)]
+        parts = zip(*(torch.split(part, list(groups), dim=2) for part in (q, k, v)), strict=True) if groups else [(q, k, v)]
         mixed = [attend(*part).transpose(1, 2) for part in parts]
         projected: torch.Tensor = self.proj((mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=1)).flatten(2))
         return projected
@@ -112,8 +112,8 @@ def attend(q_BHNE: torch.Tensor, k_BHNE: torch.Tensor, v_BHNE: torch.Tensor) -> 
         heads = max(1, rows // q.shape[2])
         scaled, turned_k, v = (q * q.shape[-1] ** -0.5).flatten(0, 1), k.flatten(0, 1).transpose(1, 2), v_BHNE.flatten(0, 1)
         mixed = []
-        for few_q, few_k, few_v in zip(scaled.split(heads), turned_k.split(heads), v.split(heads), strict=True):
-            mixed += [torch.cat([torch.softmax(part @ few_k, dim=-1) @ few_v for part in few_q.split(rows, dim=1)], dim=1)]
+        for few_q, few_k, few_v in zip(*(torch.split(part, heads) for part in (scaled, turned_k, v)), strict=True):
+            mixed += [torch.cat([torch.softmax(part @ few_k, dim=-1) @ few_v for part in torch.split(few_q, rows, dim=1)], dim=1)]
         return torch.cat(mixed).view_as(v_BHNE)
 
 
@@ -258,7 +258,7 @@ def gather_tokens(tokens_BND: torch.Tensor, index_BK: torch.Tensor) -> torch.Ten
 def _at(table: torch.Tensor, index_BK: torch.Tensor) -> torch.Tensor:
     if table.ndim == 5:
         return table[index_BK]
-    return gather_tokens(table.flatten(2), index_BK).unflatten(2, table.shape[2:])
+    return gather_tokens(table.flatten(2), index_BK).reshape(*index_BK.shape, *table.shape[2:])
 
 
 def initialise(module: nn.Module, blocks: Iterable[nn.Module], rng: torch.Generator) -> None:

@@ -69,7 +69,7 @@ class Predictor(nn.Module):
         tuple of torch.Tensor
             (B, M, D) predictions for each mask.
         """
-        seen = self.embed(context_BKD).split([mask.context_BK.shape[1] for mask in masks], dim=1)
+        seen = torch.split(self.embed(context_BKD), [mask.context_BK.shape[1] for mask in masks], dim=1)
         parts, index = [], []
         for mask, context, generator in zip(masks, seen, generators, strict=True):
             wanted = self.mask_tokens[generator].to(context.dtype).expand(*mask.target_BM.shape, -1)
@@ -80,9 +80,9 @@ class Predictor(nn.Module):
         groups = [mask.context_BK.shape[1] + mask.target_BM.shape[1] for mask in masks]
         for block in self.blocks:
             tokens = self.through(block, tokens, rotation, groups)
-        answers = tokens.split([part.shape[1] for part in parts], dim=1)[1::2]
+        answers = torch.split(tokens, [part.shape[1] for part in parts], dim=1)[1::2]
         predicted: torch.Tensor = self.proj(self.norm(torch.cat(answers, dim=1)))
-        return predicted.split([mask.target_BM.shape[1] for mask in masks], dim=1)
+        return torch.split(predicted, [mask.target_BM.shape[1] for mask in masks], dim=1)
 
 
 def new_predictor(shape: PredictorShape, encoder: EncoderShape, rng: torch.Generator) -> Predictor:

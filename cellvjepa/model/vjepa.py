@@ -104,10 +104,10 @@ class VJepa(nn.Module):
         self.target_encoder = copy.deepcopy(context_encoder).requires_grad_(False)
         self.predictor = predictor
         shape = context_encoder.shape
-        self.pixel_head = nn.utils.skip_init(nn.Linear, shape.dim, shape.tubelet_pixels) if asked.pixels else None
+        self.pixel_head = _head(shape.dim, shape.tubelet_pixels) if asked.pixels else None
         # For hidden places, from what the predictor says; for seen ones, from what the context encoder says. Their weights are drawn by
         # build_vjepa.
-        self.unrest_heads = nn.ModuleList(nn.utils.skip_init(nn.Linear, shape.dim, shape.tubelet[0]) for _ in range(2)) if asked.unrest else None
+        self.unrest_heads = nn.ModuleList(_head(shape.dim, shape.tubelet[0]) for _ in range(2)) if asked.unrest else None
 
     @property
     def encoder(self) -> Encoder:
@@ -185,6 +185,13 @@ class VJepa(nn.Module):
         towards = torch._foreach_sub(context, targets)
         torch._foreach_mul_(towards, (1.0 - refused) * (1.0 - momentum))
         torch._foreach_add_(targets, towards)
+
+
+def _head(dim: int, numbers: int) -> nn.Module:
+    """Return a linear layer without drawing its weights: PyTorch's own generator is left alone."""
+    with torch.device("meta"):
+        head = nn.Linear(dim, numbers)
+    return head.to_empty(device="cpu")
 
 
 def _normed(tokens_BND: torch.Tensor) -> torch.Tensor:

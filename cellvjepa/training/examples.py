@@ -69,7 +69,8 @@ def make_examples(step: int, batch: Batch, config: Config, scales: Mapping[str, 
     pixels, turned = augment(pixels, augmentation, np.random.default_rng([training.seed, _AUGMENT_STREAM, step]), part)
     if scale_B4 is not None:
         scale_B4[turned] = scale_B4[turned][:, [0, 1, 3, 2]]
-    grid = grid_of(*pixels.shape[2:], config.model.tubelet)  # of the phase's clips, which may differ from config.clip
+    _, _, frames, planes, size_y, size_x = pixels.shape  # of the phase's clips, which may differ from config.clip
+    grid = grid_of(frames, planes, size_y, size_x, config.model.tubelet)
     rng = np.random.default_rng([training.seed, _MASK_STREAM, step])
     masks = draw_masks(grid, config.mask_generators, len(batch) * part.count, rng, part.rows)
     return Examples(
