@@ -17,6 +17,7 @@ from cellvjepa.training.alarms import doubtful
 from cellvjepa.training.metrics import MetricsRow
 
 FOLDER = "best_encoder"
+_ENOUGH = 0.5  # of the first rank within a clip
 NOISE = 0.02  # scores closer than this are equal: then the later encoder is taken
 
 
@@ -32,11 +33,11 @@ class Choice:
 def label_free_score(row: MetricsRow, first: MetricsRow, config: Config) -> float:
     """Return the mean of up to five numbers between 0 and 1, each of which a collapse brings down.
 
-    Rank across clips as a share of the largest possible; rank within a clip as a share of that of the first measurement, at most 1;
-    and the probes without labels that these movies allow: place, time order, frame gap.
+    Rank across clips as a share of the largest possible; rank within a clip as a share of half of that of the first measurement, at
+    most 1, because random features have more than trained ones need; and the probes without labels that these movies allow: place, time order, frame gap.
     """
     largest = min(config.monitor.clips - 1, config.model.dim)
-    ranks = [min(1.0, row["rankme"] / max(1, largest)), min(1.0, row["rankme_tokens"] / max(first["rankme_tokens"], 1e-9))]
+    ranks = [min(1.0, row["rankme"] / max(1, largest)), min(1.0, row["rankme_tokens"] / max(_ENOUGH * first["rankme_tokens"], 1e-9))]
     probes = [value for value in (row.get("place"), row.get("time_order"), row.get("frame_gap")) if value is not None]
     return float(np.mean([*ranks, *probes]))
 
