@@ -20,7 +20,7 @@ from cellvjepa.training.alarms import CollapsedError
 from cellvjepa.training.metrics import measured_rows, read_metrics
 from cellvjepa.training.pretrain import pretrain
 
-NO_BRAKE = {"variance_covariance": 0.0, "ema_window_start": 0.0, "ema_window_end": 0.0}
+NO_BRAKE = {"variance_covariance": 0.0, "auxiliary": "none", "ema_window_start": 0.0, "ema_window_end": 0.0}
 JUDGED = ("step", "loss", "rankme", "clip_std", "place", "time_order", "frame_gap", "nearest_ratio", "measured", "health", "health_reason")
 
 
