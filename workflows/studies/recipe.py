@@ -66,12 +66,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "training.ema_window_start=0.0055",
         "training.learning_rate=6.25e-4",
         "training.clip_grad_norm=10",
+        "training.auxiliary=none",
         _masks((0.3, 0.6), (0.12, 0.75)),
         "model.change_gain=0",
     ),
     "EMA window .1 -> 2": ("training.ema_window_start=0.1", "training.ema_window_end=2"),
-    "EMA window .02 -> 20": ("training.ema_window_start=0.02",),
-    "EMA window 2 -> 50": ("training.ema_window_start=2", "training.ema_window_end=50"),
+    "EMA window .5 -> 20": ("training.ema_window_start=0.5", "training.ema_window_end=20"),
+    "EMA window .005 -> .5": ("training.ema_window_start=0.005", "training.ema_window_end=0.5"),
     "rate x 1/2": ("training.learning_rate=5e-4",),
     "rate x 2": ("training.learning_rate=2e-3",),
     "vc 0": ("training.variance_covariance=0",),
@@ -81,14 +82,15 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "SIGReg .1 for vc": ("training.variance_covariance=0", "training.sigreg=0.1"),
     "SIGReg 1 for vc": ("training.variance_covariance=0", "training.sigreg=1"),
     "targets of 4 layers": ("training.target_layers=4",),
+    "no auxiliary target": ("training.auxiliary=none",),
+    "unrest x 3": ("training.auxiliary_weight=6",),
     "auxiliary pixels": ("training.auxiliary=pixels",),
     "auxiliary differences": ("training.auxiliary=differences",),
-    "pixels": ("training.objective=pixels", "training.variance_covariance=0"),
+    "pixels": ("training.objective=pixels", "training.variance_covariance=0", "training.auxiliary=none"),
     "frozen teacher (of pixels)": ("training.objective=frozen_teacher",),
     "no eye for change": ("model.change_gain=0",),
     "eye for change 1": ("model.change_gain=1",),
     "blocks only": (_masks(),),
-    "forecast for long blocks": (_masks((0.1875, 0.25), None, _FORECAST),),
     "forecast as third": (_masks((0.1875, 0.25), (0.09375, 0.25), _FORECAST),),
     "context x 2": (_masks((0.375, 0.25), None, _FORECAST),),
     "half of the targets": (_masks((0.1875, 0.125), None, "{past: 0.5, context_places: 0.5, target_places: 0.25}"),),
@@ -217,6 +219,7 @@ class Sweep:
         if name.startswith("frozen teacher"):
             own.append(f"training.teacher={self.out / f'pixels_{seed}_{data}'}")
         rhythm = [f"training.checkpoint_every={max(1, self.steps // 10)}", f"monitor.every={max(1, self.steps // 5)}", "training.log_every=25"]
+        rhythm.append("monitor.stop_on_collapse=false")  # what collapses is to be seen to its end
         common = [f"training.steps={self.steps}", f"training.seed={seed}", f"training.device={self.device}", *rhythm]
         return load_config(self.preset, [*common, *own])
 
