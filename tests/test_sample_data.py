@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -19,11 +20,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cellvjepa.cells.table import read_cells
+from cellvjepa.config import Config
+from cellvjepa.model.weights import load_encoder
 from cellvjepa.movies.readers import open_archive
 from cellvjepa.shipped import sample_data_folder
 
 SAMPLES = sample_data_folder()
 SIMULATED = SAMPLES / "simulated"
+ENCODER = SAMPLES / "encoder_tiny"
 FIELDS = [f"field{number}.ome.tif" for number in range(1, 7)]
 ORDINARY = ["jittering", "migrating", "pulsing", "resting"]
 
@@ -63,8 +67,20 @@ def frames_of(deed: pd.Series, cells: pd.DataFrame) -> pd.DataFrame:
     return cells.loc[(deed.movie, deed.track_id)].loc[deed.t_start : deed.t_stop - 1]
 
 
-def test_everything_together_is_small() -> None:
-    assert sum(file.stat().st_size for file in SAMPLES.rglob("*") if file.is_file() and "__pycache__" not in file.parts) <= 8e6
+def test_movies_and_encoder_are_small() -> None:
+    files = [file for file in SAMPLES.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    encoder = sum(file.stat().st_size for file in files if ENCODER in file.parents)
+    assert encoder <= 6e6
+    assert sum(file.stat().st_size for file in files) - encoder <= 8e6
+
+
+def test_the_shipped_encoder_is_found_by_name_and_says_where_it_is_from() -> None:
+    encoder, card = load_encoder("encoder_tiny")
+    assert json.loads((ENCODER / "encoder.json").read_text(encoding="utf-8"))["sha256"] == card.sha256
+    assert encoder.shape.dim == Config().model.dim
+    assert encoder.shape.tubelet == Config().model.tubelet
+    assert {*FIELDS, "images_TYX.tif", "cancer_cell_migration_crop.tif", "oocyte_mip_TYX.ome.tif"} == set(card.provenance["movies"])
+    assert card.provenance["chosen"]["step"] == card.provenance["config"]["training"]["steps"]
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,9 @@ class _Sign:
 # the rank across clips doubles and every probe improves (workflows/studies/recipe.md).
 _SIGNS = (
     _Sign("rankme", 1.0, 0.6, 0.3, "the features of different clips have become alike (rank across clips {now:.1f}, it was {best:.1f})"),
-    _Sign("rankme_tokens", 1.0, 0.35, 0.25, "the features of places within a clip have become alike (rank within a clip {now:.1f}, it was {best:.1f})"),
+    _Sign(
+        "rankme_tokens", 1.0, 0.35, 0.25, "the features of places within a clip have become alike (rank within a clip {now:.1f}, it was {best:.1f})"
+    ),
     _Sign("clip_std", 0.0, 0.6, 0.3, "the features hardly vary from clip to clip any more (spread {now:.2g}, it was {best:.2g})"),
 )
 

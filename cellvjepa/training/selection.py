@@ -34,7 +34,8 @@ def label_free_score(row: MetricsRow, first: MetricsRow, config: Config) -> floa
     """Return the mean of up to five numbers between 0 and 1, each of which a collapse brings down.
 
     Rank across clips as a share of the largest possible; rank within a clip as a share of half of that of the first measurement, at
-    most 1, because random features have more than trained ones need; and the probes without labels that these movies allow: place, time order, frame gap.
+    most 1, because random features have more than trained ones need; and the probes without labels that these movies allow: place,
+    time order, frame gap.
     """
     largest = min(config.monitor.clips - 1, config.model.dim)
     ranks = [min(1.0, row["rankme"] / max(1, largest)), min(1.0, row["rankme_tokens"] / max(_ENOUGH * first["rankme_tokens"], 1e-9))]

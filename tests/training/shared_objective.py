@@ -20,12 +20,13 @@ def draw(seed: int) -> tuple[torch.Tensor, ...]:
 
 
 def total(leaves: tuple[torch.Tensor, ...], rows: slice, config: Config, processes: Processes) -> torch.Tensor:
-    context, predicted, painted = (leaf[rows] for leaf in leaves)
-    target, hidden = draw(1)[1].detach()[rows], draw(1)[2].detach()[rows]
-    made = Prediction((context,), (predicted,), (target,), target.mean(dim=1), (painted,), (hidden,), (painted,), (hidden,))
+    context, predicted, own = (leaf[rows] for leaf in leaves)
+    target, theirs = draw(1)[1].detach()[rows], draw(1)[2].detach()[rows]
+    made = Prediction((context,), (predicted,), (target,), target.mean(dim=1), (own,), (theirs,), (own,), (theirs,))
     loss = objective(made, config, 3, processes)
     trivial = processes.mean(loss.trivial)
-    whole = objective(Prediction((draw(0)[0],), (draw(0)[1],), (draw(1)[1],), target, (draw(0)[2],), (draw(1)[2],), (draw(0)[2],), (draw(1)[2],)), config, 3)
+    painted, hidden = (draw(0)[2],), (draw(1)[2],)
+    whole = objective(Prediction((draw(0)[0],), (draw(0)[1],), (draw(1)[1],), target, painted, hidden, painted, hidden), config, 3)
     torch.testing.assert_close(trivial, whole.trivial)
     return loss.total
 

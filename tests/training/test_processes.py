@@ -165,6 +165,17 @@ def test_a_signal_to_one_of_two_stops_both_and_one_goes_on(start_two: Starter, t
     assert_same_losses(run, pretrain(open_archive(toy_archive).movies, tmp_path / "one", config), 1e-3)
 
 
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process and those it starts compute with one thread: with another number, the same sums are rounded differently."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_sigterm_saves_and_the_run_goes_on_exactly(toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
     config = with_training(tiny_config, steps=60, checkpoint_every=7)
     run = tmp_path / "stopped"
