@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from cellvjepa.cells.table import Cells, checked_cells, read_cells
     from cellvjepa.cells.windows import Windows, grid_windows, track_windows, windows_at
     from cellvjepa.config import Config, load_config, save_config
-    from cellvjepa.embedding.embed import embed_windows, encode_tokens
+    from cellvjepa.embedding.embed import embed_windows
+    from cellvjepa.embedding.encoding import encode_tokens
     from cellvjepa.embedding.pooling import pool
     from cellvjepa.embedding.project import project
     from cellvjepa.embedding.provenance import Source
@@ -57,7 +58,7 @@ _ROOM_OF = {
     "checked_cells": "cells.table",
     "convert": "movies.convert",
     "embed_windows": "embedding.embed",
-    "encode_tokens": "embedding.embed",
+    "encode_tokens": "embedding.encoding",
     "grid_windows": "cells.windows",
     "lazy_array": "movies.lazy_array",
     "load_config": "config",

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from cellvjepa.config import ProbeConfig
-from cellvjepa.embedding.embed import vectors_of_clips
+from cellvjepa.embedding.encoding import vectors_of_clips
 from cellvjepa.embedding.reading import clips_of, read_batches
 from cellvjepa.embedding.store import Embeddings, open_store
 from cellvjepa.errors import UserError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cellvjepa.embedding.embed import tokens_of_clips
+from cellvjepa.embedding.encoding import tokens_of_clips
 from cellvjepa.model.encoder import Encoder
 from cellvjepa.model.grid import grid_of
 from cellvjepa.movies.clips import Clip, ClipShape, sampling

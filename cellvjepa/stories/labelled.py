@@ -15,7 +15,7 @@ import torch
 from cellvjepa.cells.table import Cells
 from cellvjepa.cells.windows import track_windows
 from cellvjepa.config import Config
-from cellvjepa.embedding.embed import embedding_precision, encode_tokens
+from cellvjepa.embedding.encoding import embedding_precision, encode_tokens
 from cellvjepa.embedding.pooling import pool
 from cellvjepa.embedding.reading import movies_of, read_batches
 from cellvjepa.errors import UserError

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from cellvjepa.config import EmbedConfig
-from cellvjepa.embedding.embed import embed_windows, encode_tokens, tokens_of_clips, vectors_of_clips
+from cellvjepa.embedding.embed import embed_windows
+from cellvjepa.embedding.encoding import encode_tokens, tokens_of_clips, vectors_of_clips
 from cellvjepa.embedding.pooling import pool
 from cellvjepa.embedding.store import open_store
 from cellvjepa.errors import UserError

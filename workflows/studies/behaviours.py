@@ -19,7 +19,7 @@ from cellvjepa import sample_data_folder
 from cellvjepa.cells.table import read_cells
 from cellvjepa.cells.windows import track_windows
 from cellvjepa.config import ProbeConfig
-from cellvjepa.embedding.embed import encode_tokens
+from cellvjepa.embedding.encoding import encode_tokens
 from cellvjepa.embedding.pooling import Pool, pool
 from cellvjepa.model.encoder import Encoder
 from cellvjepa.movies.clip_shape import ClipShape

@@ -24,7 +24,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from cellvjepa.config import ClipConfig, Config, ProbeConfig
-from cellvjepa.embedding.embed import encode_tokens
+from cellvjepa.embedding.encoding import encode_tokens
 from cellvjepa.embedding.pooling import pool
 from cellvjepa.model.encoder import Encoder, EncoderShape, new_encoder
 from cellvjepa.model.vjepa import build_vjepa
