@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from cellvjepa.cells.outlines import Outlines
 from cellvjepa.cells.windows import Windows
 from cellvjepa.config import EmbedConfig
-from cellvjepa.embedding.encoding import embedding_precision, encoded
-from cellvjepa.embedding.pooling import STATISTICS, Pool, pool
+from cellvjepa.embedding.encoding import NO_OUTLINES, embedding_precision
+from cellvjepa.embedding.pooling import STATISTICS, Pool
 from cellvjepa.embedding.provenance import Provenance, Source, levels_table
 from cellvjepa.embedding.reading import common_channels, movies_of, reading_order
 from cellvjepa.embedding.unfinished import Unfinished, begin_store
+from cellvjepa.embedding.workers import Job, LocalWorkers, Workers, batch_that_fits
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
 from cellvjepa.model.encoder import Encoder
@@ -34,12 +41,15 @@ def embed_windows(
     store: str | os.PathLike[str],
     source: Source,
     *,
+    labels: Mapping[str, Movie] | None = None,
+    workers: Workers | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Embed windows into a store, or go on where the same call stopped; a finished store is left as it is.
 
-    What was computed before a crash or Ctrl-C is kept batch by batch, and the store that results is the same, bit for bit, as
-    without the interruption (on the same device). Memory does not grow with the number of windows, except for their table.
+    What was computed before a crash or Ctrl-C is kept, and the store that results is the same, bit for bit, as without the
+    interruption, on any number of cores or workers (of the same kind of device). Memory does not grow with the number of windows,
+    except for their table.
 
     Parameters
     ----------
@@ -57,8 +67,12 @@ def embed_windows(
         Where the store will stand; until it is complete, it is at ``<store>.part``.
     source
         Encoder and archive, for the store's provenance.
+    labels
+        Label images by the name of their movie, for ``config.mask_weight`` and ``config.hide_neighbours``.
+    workers
+        Who computes: None: this process, with all its cores or its GPU; else e.g. :class:`cellvjepa.embedding.cluster.DaskWorkers`.
     progress
-        Told of each batch; may cancel.
+        Told of each piece of work; may cancel.
 
     Returns
     -------
@@ -77,42 +91,67 @@ def embed_windows(
     named = movies_of(windows.clips, movies)
     channels = common_channels(tuple(named.values()), shape)
     levels = levels_table(tuple(named.values()), channels)
-    provenance = Provenance(source, shape, channels, config.pool, embedding_precision(device), levels)
+    outlines = Outlines({name: image for name, image in (labels or {}).items() if name in named}, config.mask_weight, config.hide_neighbours)
+    outlines.check(named, windows.clips)
+    provenance = Provenance(
+        source, shape, channels, config.pool, embedding_precision(device), levels, windows.follow, config.mask_weight, config.hide_neighbours
+    )
     unfinished = begin_store(store, windows.table, _features(channels, encoder.shape.dim, config.pool), provenance)
     if unfinished is None:
         progress("embedding", len(windows.clips), len(windows.clips))
         return Path(store)
-    encoder.to(device)
+    batch_size = batch_that_fits(config.batch_size, encoder.shape, shape, device)
+    job = Job.of(provenance, config, batch_size, outlines if outlines.needed else NO_OUTLINES)
+    with (workers or LocalWorkers(encoder, device)).started(job, tuple(named.values())) as team:
+        pieces = _pieces(unfinished, [windows.clips[i] for i in unfinished.wanted], batch_size, batch_size * team.batches_at_once)
+        waiting: deque[tuple[_Piece, Future[npt.NDArray[np.float32]]]] = deque()
+        try:
+            waiting.extend((piece, team.submit(piece.clips)) for piece in islice(pieces, team.ahead))
+            progress("embedding", unfinished.rows_done(), unfinished.rows)
+            while waiting:
+                piece, vectors = waiting.popleft()
+                _keep(unfinished, piece, vectors.result(), batch_size, source)
+                progress("embedding", unfinished.rows_done(), unfinished.rows)
+                waiting.extend((piece, team.submit(piece.clips)) for piece in islice(pieces, 1))
+        finally:
+            for _, vectors in waiting:
+                vectors.cancel()
+    unfinished.finish()
+    if unfinished.left:  # it was begun with fewer windows
+        return embed_windows(encoder, movies, windows, shape, config, store, source, workers=workers, progress=progress)
+    return Path(store)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Whole batches of one chunk of the store: clips ``first``, ``first`` + 1, ... in the chunk's reading order."""
+
+    chunk: int
+    order: npt.NDArray[np.int64]
+    first: int
+    clips: tuple[Clip, ...]
+
+
+def _pieces(unfinished: Unfinished, clips: Sequence[Clip], batch_size: int, size: int) -> Iterator[_Piece]:
+    """Yield what is left to do, chunk after chunk."""
     for chunk in unfinished.missing():
-        _fill_chunk(unfinished, chunk, encoder, named, windows.clips[unfinished.chunks[chunk]], provenance, config.batch_size, progress)
-    return unfinished.finish()
+        of_chunk = clips[unfinished.chunks[chunk]]
+        order = reading_order(of_chunk)
+        done = len(unfinished.pending(chunk, batch_size))
+        # An empty piece where all was computed but not yet put in its place.
+        for first in range(done, max(len(order), done + 1), size):
+            yield _Piece(chunk, order, first, tuple(of_chunk[i] for i in order[first : first + size]))
 
 
-def _fill_chunk(
-    unfinished: Unfinished,
-    chunk: int,
-    encoder: Encoder,
-    movies: Mapping[str, Movie],
-    clips: Sequence[Clip],
-    provenance: Provenance,
-    batch_size: int,
-    progress: Progress,
-) -> None:
-    order = reading_order(clips)
-    vectors = [unfinished.pending(chunk, batch_size)]
-    progress("embedding", unfinished.rows_done(), unfinished.rows)
-    left = [clips[i] for i in order[len(vectors[0]) :]]
-    for tokens_BCND, grid in encoded(encoder, movies, left, provenance.clip_shape, provenance.source.reference, batch_size):
-        vectors.append(pool(tokens_BCND, provenance.pool, grid).cpu().numpy())
-        if not np.isfinite(vectors[-1]).all():
-            raise UserError(
-                "the encoder's output is not finite", "its training has diverged: use an encoder from before that", provenance.source.model
-            )
-        unfinished.add_pending(chunk, sum(map(len, vectors[:-1])), vectors[-1])
-        progress("embedding", unfinished.rows_done(), unfinished.rows)
-    in_order = np.empty((len(clips), unfinished.dim), np.float32)
-    in_order[order] = np.concatenate(vectors)
-    unfinished.fill(chunk, in_order)
+def _keep(unfinished: Unfinished, piece: _Piece, vectors_BD: npt.NDArray[np.float32], batch_size: int, source: Source) -> None:
+    """Write down a piece; with the last one of a chunk, the chunk."""
+    if not np.isfinite(vectors_BD).all():
+        raise UserError("the encoder's output is not finite", "its training has diverged: use an encoder from before that", source.model)
+    unfinished.add_pending(piece.chunk, piece.first, vectors_BD)
+    if piece.first + len(piece.clips) == len(piece.order):
+        in_order = np.empty((len(piece.order), unfinished.dim), np.float32)
+        in_order[piece.order] = unfinished.pending(piece.chunk, batch_size)
+        unfinished.fill(piece.chunk, in_order)
 
 
 def _features(channels: Sequence[str], dim: int, how: Pool) -> pd.DataFrame:

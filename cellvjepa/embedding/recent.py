@@ -34,8 +34,8 @@ class RecentChunks:
         self._arrays = 0
 
     def of(self, movie: Movie) -> Movie:
-        """Return the same movie, read through this memory; one whose pixels need no decoding is returned as it is."""
-        if movie.codec == "none" or math.prod(movie.pixels.chunks) == 1:
+        """Return the same movie, read through this memory; one that needs no decoding, or has such a memory, is returned as it is."""
+        if movie.codec == "none" or math.prod(movie.pixels.chunks) == 1 or isinstance(movie.pixels, _Remembered):
             return movie
         pyramid = tuple(replace(copy, pixels=self._remembered(copy.pixels)) for copy in movie.pyramid)
         return replace(movie, pixels=self._remembered(movie.pixels), pyramid=pyramid)

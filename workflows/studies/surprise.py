@@ -1,0 +1,227 @@
+"""Does surprise find divisions and deaths? Surprise of each cell and time step against what is known to happen there, beside simpler measures.
+
+    python workflows/studies/surprise.py --model RUN [--nuclei FOLDER] [--out workflows/studies/surprise.md]
+
+RUN has a predictor. The simulated movies come with the program and say what each cell does in each stretch of 16 frames; FOLDER holds
+``cancer_cell_migration_crop.tif`` and its ``tracks.csv`` with a column ``mitotic``.
+
+A score is the ROC-AUC of a measure over cells and time steps: how often a step of an event has more of it than a quiet one. *Same time*
+compares steps of the same movie and time alone, because surprise is larger at both ends of a movie, where a step is seen from one side,
+and events of the simulation end with their stretch. Intervals: 200 resamplings of whole tracks, 90 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import rankdata
+
+from cellvjepa.cells.table import Cells, read_cells
+from cellvjepa.embedding.dense import FEATURES, write_dense_maps
+from cellvjepa.embedding.map_image import Steps, new_map, open_map, place_of
+from cellvjepa.embedding.provenance import reference_of
+from cellvjepa.embedding.surprise import Foreteller, cells_surprise, write_surprise
+from cellvjepa.embedding.tiles import tile_movie
+from cellvjepa.model.encoder import new_encoder
+from cellvjepa.model.predictor import new_predictor
+from cellvjepa.model.predictor_file import load_predictor
+from cellvjepa.movies.clip_shape import ClipShape
+from cellvjepa.movies.clips import known_levels
+from cellvjepa.movies.levelled import levelled
+from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.readers import open_archive
+from cellvjepa.shipped import sample_data_folder
+
+ROUNDS = 200
+KEY = ["movie", "track_id", "t"]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Movies, cells, and what each cell does in each frame: movie, track_id, t, deed."""
+
+    name: str
+    movies: tuple[Movie, ...]
+    cells: Cells
+    deeds: pd.DataFrame
+    questions: tuple[tuple[str, str, tuple[str, ...]], ...]  # a name, the event, what is quiet
+
+
+def simulated() -> Recording:
+    folder = sample_data_folder() / "simulated"
+    archive = open_archive(folder)
+    labels = pd.read_csv(folder / "labels.csv")
+    rows = [(row.movie, row.track_id, t, row.label) for row in labels.itertuples() for t in range(row.t_start, row.t_stop)]
+    others = ("resting", "jittering", "migrating", "pulsing")
+    questions = tuple(
+        (f"{event} / {name}", event, quiet) for event in ("dividing", "dying") for name, quiet in (("resting", ("resting",)), ("all others", others))
+    )
+    cells = read_cells(folder / "cells.csv", archive)
+    return Recording("simulated", levelled(archive.movies), cells, pd.DataFrame(rows, columns=[*KEY, "deed"]), questions)
+
+
+def nuclei(folder: Path) -> Recording:
+    archive = open_archive(folder / "cancer_cell_migration_crop.tif")
+    table = pd.read_csv(folder / "tracks.csv").rename(columns={"frame": "t", "y": "y_px", "x": "x_px", "area": "area_px"})
+    table["movie"] = archive.movies[0].name
+    with tempfile.TemporaryDirectory() as scratch:
+        table[[*KEY, "y_px", "x_px", "area_px"]].to_csv(Path(scratch) / "cells.csv", index=False)
+        cells = read_cells(Path(scratch) / "cells.csv", archive)
+    deeds = table[KEY].assign(deed=np.where(table["mitotic"] == 1, "mitosis", "interphase"))
+    return Recording("nuclei", levelled(archive.movies), cells, deeds, (("mitosis / interphase", "mitosis", ("interphase",)),))
+
+
+def untrained(foreteller: Foreteller) -> Foreteller:
+    """Return the same networks with random weights."""
+    model, rng = load_copy(foreteller), torch.Generator().manual_seed(0)
+    encoder = new_encoder(model.context_encoder.shape, rng)
+    model.context_encoder.load_state_dict(encoder.state_dict())
+    model.target_encoder.load_state_dict(encoder.state_dict())
+    model.predictor.load_state_dict(new_predictor(model.predictor.shape, encoder.shape, rng).state_dict())
+    return replace(foreteller, model=model)
+
+
+def load_copy(foreteller: Foreteller) -> torch.nn.Module:
+    import copy
+
+    return copy.deepcopy(foreteller.model)
+
+
+@contextmanager
+def scratch_map(foreteller: Foreteller, movie: Movie, folder: Path, name: str) -> Iterator[tuple[Path, Steps]]:
+    """Write a map of one number for each token, as surprise is one."""
+    tiling = tile_movie(movie, foreteller.shape, foreteller.model.target_encoder.shape.tubelet)
+    path = folder / f"{movie.name}_{name}.zarr"
+    with new_map(path, place_of(movie, foreteller.shape, tiling), (name,), "float32", {}) as steps:
+        yield path, steps
+
+
+def pixel_change(foreteller: Foreteller, movie: Movie, folder: Path) -> Path:
+    """Write the mean absolute difference between successive frames over each token, on the movie's levels."""
+    t, _, y, x = foreteller.model.target_encoder.shape.tubelet
+    low, high = known_levels(movie)[0]
+    frames = (movie.pixels[:, 0].max(axis=1).astype(np.float32) - low) / (high - low)
+    change = np.abs(np.diff(frames, axis=0, prepend=frames[:1]))
+    change = np.pad(change, ((0, 0), (0, -change.shape[1] % y), (0, -change.shape[2] % x)), mode="reflect")
+    with scratch_map(foreteller, movie, folder, "pixels") as (path, steps):
+        for step in range(len(change) // t):
+            mean = change[step * t : (step + 1) * t].mean(axis=0)
+            steps[step] = mean.reshape(mean.shape[0] // y, y, -1, x).mean(axis=(1, 3))[None, None]
+    return path
+
+
+def feature_change(foreteller: Foreteller, movie: Movie, folder: Path) -> Path:
+    """Write the mean absolute difference between the features of successive time steps at each place."""
+    shape = replace(foreteller.shape, channels=movie.channels[:1])
+    (own,) = write_dense_maps(foreteller.model.target_encoder, [movie], shape, foreteller.reference, folder)
+    features = np.asarray(open_map(own / FEATURES)[:], np.float32)
+    with scratch_map(foreteller, movie, folder, "features") as (path, steps):
+        for step in range(len(features)):
+            steps[step] = np.abs(features[step] - features[max(0, step - 1)]).mean(axis=0)[None]
+    return path
+
+
+def measures(recording: Recording, foreteller: Foreteller, folder: Path) -> pd.DataFrame:
+    """Return each measure of each cell and frame, a column each."""
+    asked = {
+        "surprise, from the rest": replace(foreteller, seen="rest"),
+        "surprise, from the past": replace(foreteller, seen="past"),
+        "the same network untrained, from the rest": replace(untrained(foreteller), seen="rest"),
+    }
+    changes: dict[str, Callable[[Foreteller, Movie, Path], Path]] = {"change of pixels": pixel_change, "change of features": feature_change}
+    found = recording.deeds
+    for number, (name, how) in enumerate(asked.items()):
+        maps = write_surprise(how, recording.movies, folder / f"{recording.name}{number}")
+        found = with_measure(found, cells_surprise(how, recording.movies, recording.cells, maps), name)
+        print(f"{recording.name}: {name}", flush=True)
+    for name, change in changes.items():
+        maps = [change(foreteller, movie, folder / recording.name) for movie in recording.movies]
+        found = with_measure(found, cells_surprise(foreteller, recording.movies, recording.cells, maps), name)
+    return found
+
+
+def with_measure(table: pd.DataFrame, found: pd.DataFrame, name: str) -> pd.DataFrame:
+    return table.merge(found[[*KEY, "surprise"]].rename(columns={"surprise": name}), on=KEY, how="left")
+
+
+def roc_auc(events: np.ndarray, quiet: np.ndarray) -> tuple[float, int]:
+    """Return the share of pairs in which the event has more (ties count half), and the number of pairs."""
+    pairs = len(events) * len(quiet)
+    if not pairs:
+        return float("nan"), 0
+    ranks = rankdata(np.concatenate([events, quiet]))[: len(events)]
+    return (ranks.sum() - len(events) * (len(events) + 1) / 2) / pairs, pairs
+
+
+def score(table: pd.DataFrame, name: str, event: str, quiet: tuple[str, ...], same_time: bool) -> float:
+    wins = pairs = 0.0
+    for _, part in table.groupby(["movie", "step"]) if same_time else [(None, table)]:
+        values, deeds = part[name].to_numpy(), part["deed"].to_numpy()
+        auc, count = roc_auc(values[deeds == event], values[np.isin(deeds, quiet)])
+        wins, pairs = wins + (auc * count if count else 0), pairs + count
+    return wins / pairs if pairs else float("nan")
+
+
+def with_interval(table: pd.DataFrame, name: str, event: str, quiet: tuple[str, ...], same_time: bool) -> str:
+    value = score(table, name, event, quiet, same_time)
+    tracks = [part for _, part in table.groupby(["movie", "track_id"])]
+    rng = np.random.default_rng(0)
+    drawn = [score(pd.concat([tracks[i] for i in rng.integers(0, len(tracks), len(tracks))]), name, event, quiet, same_time) for _ in range(ROUNDS)]
+    low, high = np.nanpercentile(drawn, (5, 95))
+    return f"{value:.3f} ({low:.2f}-{high:.2f})"
+
+
+def lines(recording: Recording, table: pd.DataFrame, frames_per_step: int) -> Iterator[str]:
+    """Yield a table in Markdown: a line for each measure."""
+    table = table.assign(step=table["t"] // frames_per_step)
+    names = [column for column in table.columns if column not in {*KEY, "deed", "step"}]
+    steps = table.groupby(["movie", "track_id", "step", "deed"], as_index=False)[names].mean()
+    yield (
+        f"| {recording.name} | " + " | ".join(f"{question}, {when}" for question, _, _ in recording.questions for when in ("all", "same time")) + " |"
+    )
+    yield "|---" * (1 + 2 * len(recording.questions)) + "|"
+    for name in names:
+        known = steps[steps[name].notna()]
+        cells = [with_interval(known, name, event, quiet, same) for _, event, quiet in recording.questions for same in (False, True)]
+        yield f"| {name} | " + " | ".join(cells) + " |"
+    counts = steps["deed"].value_counts()
+    yield ""
+    yield "Steps: " + ", ".join(f"{deed} {count}" for deed, count in counts.items()) + f"; a step is {frames_per_step} frames."
+    yield ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--nuclei", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--table", type=Path, help="keep the measures of each cell and frame as CSV, named after this")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    model, encoder_card, card = load_predictor(args.model)
+    config = encoder_card.provenance["config"]
+    shape = ClipShape(**{key: value for key, value in config["clip"].items() if key in ClipShape.__dataclass_fields__})
+    foreteller = Foreteller(model, card, shape, reference_of(encoder_card))
+    recordings = [simulated()] + ([nuclei(args.nuclei)] if args.nuclei else [])
+    text = []
+    for recording in recordings:
+        with tempfile.TemporaryDirectory() as scratch:
+            table = measures(recording, foreteller, Path(scratch))
+        if args.table:
+            table.to_csv(args.table.with_name(f"{args.table.stem}_{recording.name}.csv"), index=False)
+        text += list(lines(recording, table, model.target_encoder.shape.tubelet[0]))
+    print("\n".join(text))
+    if args.out:
+        args.out.write_text("\n".join(text) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
