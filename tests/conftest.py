@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import settings
 
 from cellvjepa.config import Config, load_config
+
+# A machine that has other work to do is slow now and then; how fast things are is for the benchmarks.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

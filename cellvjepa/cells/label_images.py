@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from cellvjepa.cells.table import Cells, checked_cells, match_movies, stem_of
+from cellvjepa.cells.label_frames import cells_of_labels
+from cellvjepa.cells.link import Linking, as_tracks
+from cellvjepa.cells.table import LABEL_ENDINGS, Cells, checked_cells, match_movies, stem_of
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_movie
@@ -21,51 +21,87 @@ from cellvjepa.movies.readers.tiff import tiff
 from cellvjepa.movies.readers.zarr import ome_zarr
 from cellvjepa.progress import Progress, silent
 
-ENDINGS = ("_track_labels", "_labels", "_label", "_cp_masks", "_masks", "_mask", "_segmentation", "_seg", "_tracks", "_tracked")
+_LOG = logging.getLogger(__name__)
 
 
-def read_label_images(path: Path, movies: Sequence[Movie], *, progress: Progress = silent) -> Cells:
+def read_label_images(
+    path: Path, movies: Sequence[Movie], *, strict: bool = False, link: Linking | None = None, progress: Progress = silent
+) -> Cells:
     """Read cells from one label image, from the labels inside an OME-Zarr, or from a folder of label images named after their movies.
 
-    A position is the mean of a cell's pixels, ``area_px`` is their number.
+    A position is the mean of a cell's pixels, ``area_px`` is their number. Where there are several images, those that belong to no movie
+    here or are not as large as theirs are left out with a warning.
+
+    Parameters
+    ----------
+    path
+        The label images.
+    movies
+        The movies.
+    strict
+        Whether to refuse an image that would be left out.
+    link
+        See :func:`cellvjepa.cells.table.read_cells`.
+    progress
+        Told of frames.
 
     Raises
     ------
     UserError
-        If an image cannot be read, is no label image, belongs to no movie, or is not as large as its movie.
+        If an image cannot be read or is no label image, none belongs to a movie and is as large as it is, or pixel values seem to be no
+        track ids.
     """
-    tables = []
-    for image, movie in label_pairs(path, movies):
-        _check(image, movie)
-        tables.append(_cells_of(image, movie, progress))
+    tables, images, refused = [], {}, []
+    for image, movie in label_pairs(path, movies, refused=None if strict else refused):
+        try:
+            check_labels(image, movie)
+        except UserError as error:
+            refused.append(error)
+            continue
+        tables.append(as_tracks(cells_of_labels(image, movie, progress), link, Path(image.uri), progress=progress))
+        images[movie.name] = image
+    if refused and (strict or not images):
+        raise refused[0]
+    if refused:
+        others = f" (and {len(refused) - 1} more label images are left out)" if len(refused) > 1 else ""
+        _LOG.warning("left out: %s%s", refused[0], others)
     table = pd.concat(tables, ignore_index=True)
     if table.empty:
         raise UserError("the label image holds no cell: all its pixels are 0", "give the image whose pixel values are track ids", path)
-    return checked_cells(table, movies, path)
+    return Cells(checked_cells(table, movies, path, strict=strict).table, images)
 
 
-def cells_in_labels(labels: Movie, movie: Movie, *, progress: Progress = silent) -> Cells:
+def cells_in_labels(labels: Movie, movie: Movie, *, link: Linking | None = None, progress: Progress = silent) -> Cells:
     """Read the cells of one movie from a label image that is open already, whatever it is called.
 
     Raises
     ------
     UserError
-        If it is no label image, holds no cell, or is not as large as the movie.
+        If it is no label image, holds no cell, or is not as large as the movie, or its values seem to be no track ids.
     """
-    _check(labels, movie)
-    table = _cells_of(labels, movie, progress)
+    check_labels(labels, movie)
+    table = as_tracks(cells_of_labels(labels, movie, progress), link, Path(labels.uri), progress=progress)
     if table.empty:
         raise UserError("the label image holds no cell: all its pixels are 0", "give the image whose pixel values are track ids", labels.uri)
-    return checked_cells(table, [movie], Path(labels.uri))
+    return Cells(checked_cells(table, [movie], Path(labels.uri)).table, {movie.name: labels})
 
 
-def label_pairs(path: Path, movies: Sequence[Movie]) -> list[tuple[Movie, Movie]]:
+def label_pairs(path: Path, movies: Sequence[Movie], *, refused: list[UserError] | None = None) -> list[tuple[Movie, Movie]]:
     """Return each label image with its movie: the one that it lies in, the one that it is named after, or the only one.
+
+    Parameters
+    ----------
+    path
+        The label images.
+    movies
+        The movies.
+    refused
+        Takes what is wrong with images that belong to no movie; None: that is an error.
 
     Raises
     ------
     UserError
-        If an image cannot be read, or belongs to no movie.
+        If an image cannot be read, two belong to one movie, or there is none.
     """
     themselves = {movie.uri for movie in movies}
     places = sorted((place for place in _images_below(path) if str(place) not in themselves), key=lambda place: natural_key(str(place)))
@@ -79,9 +115,12 @@ def label_pairs(path: Path, movies: Sequence[Movie]) -> list[tuple[Movie, Movie]
     for place, named in zip(places, match_movies(names, movies), strict=True):
         movie = inside.get(str(place.parent), named)
         if movie is None:
-            raise UserError(
-                "the label image belongs to no movie", f"name it after its movie, as {stem_of(movies[0].name)}_labels.tif for {movies[0].name}", place
-            )
+            remedy = f"name it after its movie, as {stem_of(movies[0].name)}_labels.tif for {movies[0].name}"
+            error = UserError("the label image belongs to no movie", remedy, place)
+            if refused is None:
+                raise error
+            refused.append(error)
+            continue
         if movie.name in pairs:
             raise UserError(f"{pairs[movie.name][0].name} and {place.name} both belong to {movie.name}", "give a path with one of them", path)
         pairs[movie.name] = open_movie(place), movie
@@ -105,10 +144,17 @@ def _images_below(path: Path) -> Iterator[Path]:
 
 def _movie_name(label_name: str) -> str:
     stem = re.sub(r"[-_ ]?t?\{[a-z]+\}", "", stem_of(label_name))  # of a series: pos4_mask{t}.tif
-    return next((stem.removesuffix(ending) for ending in ENDINGS if stem.endswith(ending) and stem != ending), stem)
+    return next((stem.removesuffix(ending) for ending in LABEL_ENDINGS if stem.endswith(ending) and stem != ending), stem)
 
 
-def _check(image: Movie, movie: Movie) -> None:
+def check_labels(image: Movie, movie: Movie) -> None:
+    """Check that an image may hold the labels of a movie.
+
+    Raises
+    ------
+    UserError
+        If it has several channels, another size, or no whole numbers.
+    """
     found, wanted = image.shape, movie.shape
     if found["C"] != 1:
         raise UserError(f"the label image has {found['C']} channels", "give an image with one channel whose values are track ids", image.uri)
@@ -124,29 +170,3 @@ def _check(image: Movie, movie: Movie) -> None:
 
 def _size(shape: dict[str, int]) -> str:
     return " x ".join(f"{axis} {shape[axis]}" for axis in "TZYX" if axis != "Z" or shape["Z"] > 1)
-
-
-def _cells_of(image: Movie, movie: Movie, progress: Progress) -> pd.DataFrame:
-    """Stream through the frames; as many as one read decodes are in memory."""
-    frames, step = image.shape["T"], image.pixels.chunks[0]
-    parts = []
-    for t0 in range(0, frames, step):
-        progress(f"reading cells of {movie.name}", t0, frames)
-        for t, labels_ZYX in enumerate(image.pixels[t0 : t0 + step, 0], start=t0):
-            parts.append(_cells_in_frame(labels_ZYX, image.uri).assign(t=t))
-    progress(f"reading cells of {movie.name}", frames, frames)
-    table = pd.concat(parts, ignore_index=True).assign(movie=movie.name)
-    return table if image.shape["Z"] > 1 else table.drop(columns="z_px")
-
-
-def _cells_in_frame(labels_ZYX: npt.NDArray[Any], where: str) -> pd.DataFrame:
-    at_ZYX = np.nonzero(labels_ZYX)
-    found = labels_ZYX[at_ZYX]
-    if found.size and (found.min() < 0 or (found.dtype.kind == "f" and (found != np.floor(found)).any())):
-        raise UserError(
-            "the pixel values are not track ids: some are negative or fractions", "give the image whose pixel values are track ids", where
-        )
-    ids, index = np.unique(found, return_inverse=True)
-    count = np.bincount(index, minlength=len(ids))
-    means = {name: np.bincount(index, weights=at, minlength=len(ids)) / count for name, at in zip(("z_px", "y_px", "x_px"), at_ZYX, strict=True)}
-    return pd.DataFrame({"track_id": ids.astype(np.int64), **means, "area_px": count.astype(np.float64)})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cellvjepa.cells.label_images import ENDINGS, label_pairs
-from cellvjepa.cells.table import stem_of
+from cellvjepa.cells.label_images import label_pairs
+from cellvjepa.cells.table import LABEL_ENDINGS, stem_of
 from cellvjepa.movies.convert import labels_inside
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_movie
@@ -51,7 +51,7 @@ def _beside(movie: Movie) -> list[Path]:
     path = Path(movie.uri)
     if not path.is_file():
         return []
-    wanted = [f"{stem_of(path.name)}{ending}{suffix}" for ending in ENDINGS for suffix in _TIFF]
+    wanted = [f"{stem_of(path.name)}{ending}{suffix}" for ending in LABEL_ENDINGS for suffix in _TIFF]
     return [path.with_name(name) for name in wanted if path.with_name(name).is_file()]
 
 

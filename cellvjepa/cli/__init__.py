@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from cellvjepa import __version__
-from cellvjepa.cli import archive, demo, embedding, probing, training
+from cellvjepa.cli import archive, demo, embedding, exploring, maps, probing, tables, training
 from cellvjepa.errors import Cancelled, Stopped, UserError
 from cellvjepa.writing import readable_write_errors
 
@@ -35,10 +35,13 @@ _VERBS: tuple[Callable[..., Any], ...] = (
     archive.settings,
     training.pretrain,
     embedding.embed,
-    embedding.cluster,
+    maps.surprise,
+    exploring.cluster,
+    exploring.similar,
     probing.probe,
     probing.predict,
-    embedding.export,
+    tables.report,
+    tables.export,
 )
 for _verb in _VERBS:
     app.command()(_verb)

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from cellvjepa.cli.arguments import Axes, Overrides, Paths, Pattern, Store
+from cellvjepa.cli.arguments import Axes, Overrides, Paths, Pattern
 from cellvjepa.cli.opening import open_for_clips
-from cellvjepa.config import config_from
+from cellvjepa.config import Config, config_from
 from cellvjepa.errors import UserError
 from cellvjepa.terminal import Terminal
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-class Projection(StrEnum):
-    """Ways to bring embeddings to the plane."""
+    from cellvjepa.cells.table import Cells
+    from cellvjepa.cells.windows import Windows
+    from cellvjepa.movies.clip_shape import ClipShape
+    from cellvjepa.movies.movie import Movie
+    from cellvjepa.movies.readers import Archive
 
-    umap = "umap"
-    pca = "pca"
 
+class Link(StrEnum):
+    """What to do about cells that are not linked from frame to frame."""
 
-class Clustering(StrEnum):
-    """Ways to find clusters."""
-
-    hdbscan = "hdbscan"
-    kmeans = "kmeans"
-    leiden = "leiden"
+    laptrack = "laptrack"
+    done = "done"
 
 
 def embed(
@@ -38,38 +39,73 @@ def embed(
     out: Annotated[Path, typer.Option("--out", help="The store to write (AnnData on Zarr).", metavar="STORE")],
     cells: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--cells", help="Where the cells are: cells.csv, a label image, or a folder of label images.", metavar="LABELS_OR_TRACKS"),
+        typer.Option(
+            "--cells",
+            help="Where the cells are: a label image or a folder of them, a table or file of tracks (ours, Cell Tracking Challenge, GEFF, "
+            "TrackMate, btrack, ultrack), or a folder of any of these.",
+            metavar="LABELS_OR_TRACKS",
+        ),
+    ] = None,
+    outlines: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--outlines",
+            help="Label images whose pixel values are track ids, where the cells themselves come from a table; for embed.mask_weight, "
+            "embed.hide_neighbours, and intensities under the outline.",
+            metavar="LABELS",
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse cells of which some cannot be used, instead of leaving these out.")] = False,
+    link: Annotated[
+        Optional[Link],  # noqa: UP045
+        typer.Option("--link", help="laptrack: link cells from frame to frame, if they are not. done: label values are track ids."),
     ] = None,
     grid: Annotated[bool, typer.Option("--grid", help="Embed a grid that covers every movie, instead of cells.")] = False,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="Write maps of the features of every place of every movie into the folder --out, instead of a store.")
+    ] = False,
+    dask: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--dask",
+            help="Have a dask cluster compute: the address of its scheduler, or local, or local:4 for four processes here.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
     axes: Axes = None,
     pattern: Pattern = None,
     overrides: Overrides = None,
 ) -> None:
     """Compute one embedding per cell and window of time, or per place of a grid. Run it again to resume."""
-    from cellvjepa.cells.table import read_cells
-    from cellvjepa.cells.windows import grid_windows, track_windows
+    from cellvjepa.embedding.dask_workers import DaskWorkers
+    from cellvjepa.embedding.dense import write_dense_maps
     from cellvjepa.embedding.embed import embed_windows
-    from cellvjepa.embedding.provenance import Source
+    from cellvjepa.embedding.provenance import Source, reference_of
+    from cellvjepa.model.device import choose_device
     from cellvjepa.model.weights import load_encoder, locate_encoder
     from cellvjepa.movies.clip_shape import ClipShape
     from cellvjepa.movies.levelled import levelled
     from cellvjepa.movies.readers import Given, absolute
 
-    if (cells is None) == (not grid):
-        raise UserError("it is not clear where to look", "give either --cells cells.csv or --grid", "embed")
+    if (cells is not None) + grid + dense != 1:
+        raise UserError("it is not clear where to look", "give either --cells cells.csv or --grid, or --dense for maps of everything", "embed")
     model = locate_encoder(model)
     encoder, card = load_encoder(model)
     values = config_from(card.provenance.get("config", {}), overrides or (), model)
+    values = values.model_copy(update={"clip": values.embed.clip(values.clip)})
     shape = ClipShape.of(values.clip)
     given = Given(axes, pattern)
     with Terminal() as terminal:
         archive = open_for_clips(paths, given, values, terminal)
-        table = None if cells is None else read_cells(cells, archive, progress=terminal)
+        _refuse_unknown_time(archive.movies, values)
+        places = None if cells is None else _cells(cells, outlines, archive, strict, link, terminal)
         movies = levelled(archive.movies, progress=terminal)
-        if table is None:
-            windows = grid_windows(movies, shape, values.embed.stride_frames)
-        else:
-            windows = track_windows(movies, table, shape, values.embed.stride_frames, values.embed.min_cover)
+        if dense:
+            encoder.to(choose_device(values.embed.device))
+            maps = write_dense_maps(encoder, movies, shape, reference_of(card), out, batch_size=values.embed.batch_size, progress=terminal)
+            typer.echo(f"Maps: {out} ({len(maps)} images)")
+            return
+        windows = _windows(movies, places, shape, values, terminal)
         embed_windows(
             encoder,
             movies,
@@ -78,33 +114,48 @@ def embed(
             values.embed,
             out,
             Source.of(card, model.resolve(), [absolute(path) for path in paths], given),
+            labels=places.labels if places else None,
+            workers=DaskWorkers(dask) if dask else None,
             progress=terminal,
         )
     typer.echo(f"Store: {out} ({len(windows.clips)} embeddings)")
 
 
-def cluster(
-    store: Store,
-    projection: Annotated[Projection, typer.Option(help="How to bring the embeddings to the plane.")] = Projection.umap,
-    method: Annotated[Clustering, typer.Option(help="How to find clusters (on principal components).")] = Clustering.hdbscan,
-    seed: Annotated[int, typer.Option(help="Seed of the projection.", min=0)] = 0,
-) -> None:
-    """Project a store to the plane and find clusters; both are added to the store."""
-    from cellvjepa.embedding.clusters import cluster as find_clusters
-    from cellvjepa.embedding.project import project
-
-    with Terminal() as terminal:
-        project(store, projection.value, seed=seed, progress=terminal)
-        find_clusters(store, method.value, seed=seed, progress=terminal)
-    typer.echo(f"Store: {store} (added {projection.value} and clusters by {method.value})")
+def _refuse_unknown_time(movies: Sequence[Movie], values: Config) -> None:
+    unknown = [movie for movie in movies if movie.interval_s is None]
+    if values.embed.window_min is not None and unknown:
+        raise UserError(
+            f"{len(unknown)} of {len(movies)} movies do not say their frame interval", "leave embed.window_min out, or these movies", unknown[0].uri
+        )
 
 
-def export(
-    store: Store, to: Annotated[Path, typer.Option("--to", help="FILE.parquet, FILE.csv or FILE.h5ad.", metavar="FILE.{parquet,csv,h5ad}")]
-) -> None:
-    """Write a store as one table for Python, R or a spreadsheet."""
-    from cellvjepa.embedding.tables import export as write_table
+def _cells(path: Path, outlines: Path | None, archive: Archive, strict: bool, link: Link | None, terminal: Terminal) -> Cells:
+    from cellvjepa.cells.movie_labels import movie_labels
+    from cellvjepa.cells.outlines import with_outlines
+    from cellvjepa.cells.table import read_cells
 
-    with Terminal() as terminal:
-        write_table(store, to, progress=terminal)
-    typer.echo(f"Table: {to}")
+    found = read_cells(path, archive, strict=strict, link=link.value if link else None, progress=terminal)
+    if outlines is None:
+        return found
+    images = movie_labels(archive.movies, outlines)
+    several = [name for name, labels in images.items() if len(labels) > 1]
+    if several:
+        raise UserError(f"{several[0]} has {len(images[several[0]])} label images", "give a path with one for each movie (--outlines)", outlines)
+    return with_outlines(found, {name: next(iter(labels.values())) for name, labels in images.items() if labels}, archive.movies)
+
+
+def _windows(movies: Sequence[Movie], cells: Cells | None, shape: ClipShape, values: Config, terminal: Terminal) -> Windows:
+    from cellvjepa.cells.intensity import with_intensity
+    from cellvjepa.cells.windows import grid_windows, track_windows
+
+    embed = values.embed
+    if cells is None:
+        return grid_windows(movies, shape, embed.stride_frames, stride_min=embed.stride_min)
+    cells = with_intensity(cells, movies, shape, progress=terminal)
+    windows = track_windows(movies, cells, shape, embed.stride_frames, embed.min_cover, stride_min=embed.stride_min, follow=embed.follow)
+    tracks, shown = (table.groupby(["movie", "track_id"]).ngroups for table in (cells.table, windows.table))
+    if shown < tracks:
+        terminal.note(
+            f"{tracks - shown} of {tracks} tracks have no embedding: no window shows them in {embed.min_cover:.0%} of its frames (embed.min_cover)."
+        )
+    return windows

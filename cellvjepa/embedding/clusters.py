@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellvjepa.embedding.project import project
+from cellvjepa.embedding.project import landmark_rows, project
 from cellvjepa.embedding.store import Embeddings, open_store, revise_store
 from cellvjepa.errors import UserError
 from cellvjepa.progress import Progress, silent
@@ -22,6 +22,8 @@ _FEWEST_ROWS = 5
 _SEED_ROWS = 5000  # rows on which the number of k-means clusters is chosen
 _MOST_CLUSTERS = 12
 _NEIGHBOURS = 15
+_LANDMARKS = {"hdbscan": 20_000, "kmeans": 100_000, "leiden": 100_000}  # minutes on one core; the time of HDBSCAN grows with the square
+_ASSIGNED_AT_ONCE = 8192
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Parameters: TypeAlias = dict[str, Any]
@@ -32,6 +34,7 @@ def cluster(
     method: Literal["hdbscan", "kmeans", "leiden"] = "hdbscan",
     *,
     seed: int = 0,
+    landmarks: int | None = None,
     progress: Progress = silent,
 ) -> Embeddings:
     """Find clusters among the principal components and write them into the store as the column ``cluster``.
@@ -46,7 +49,11 @@ def cluster(
         ``"hdbscan"`` finds dense groups and leaves the rest unassigned; ``"kmeans"`` divides everything, into as many groups (2 to
         12) as give the best silhouette; ``"leiden"`` finds communities in the graph of 15 neighbours.
     seed
-        Of k-means and Leiden.
+        Of k-means, Leiden and the landmarks.
+    landmarks
+        Rows, drawn at random, that clusters are found among; where there are more, the others then belong to the cluster of their
+        nearest landmark (k-means: to the nearest mean; HDBSCAN: to none if they are farther from it than landmarks of that cluster
+        are from each other). None: 20,000 for HDBSCAN, 100,000 for the others.
     progress
         Told of each stage; may cancel.
 
@@ -64,14 +71,21 @@ def cluster(
     methods = {"hdbscan": _hdbscan, "kmeans": _kmeans, "leiden": _leiden}
     if method not in methods:
         raise UserError(f"there is no clustering named '{method}'", f"choose {', '.join(methods)}", "--method")
+    if landmarks is not None and landmarks < _FEWEST_ROWS:
+        raise UserError(f"{landmarks} landmarks are too few", f"take {_FEWEST_ROWS} or more", "--landmarks")
     embeddings = open_store(store)
     if len(embeddings) < _FEWEST_ROWS:
         raise UserError(f"{len(embeddings)} rows are too few for clusters, which need {_FEWEST_ROWS}", "embed more cells or movies", embeddings.path)
     if "X_pca" not in embeddings.projections:
         embeddings = project(store, "pca", progress=progress)
+    pca = embeddings.projections["X_pca"]
+    chosen = landmark_rows(len(pca), landmarks or _LANDMARKS[method], seed)
     progress(f"clustering ({method}, one step)", 0, 1)
-    labels, parameters = methods[method](embeddings.projections["X_pca"], seed)
+    labels, parameters = methods[method](pca[chosen], seed)
     progress(f"clustering ({method}, one step)", 1, 1)
+    if len(chosen) < len(pca):
+        labels = _spread(pca, chosen, labels, method, progress)
+    parameters = {"landmarks": len(chosen), **parameters}
     column = pd.DataFrame({"cluster": _named_by_size(labels)})
     revise_store(store, columns=column, steps={"cluster": {"method": method, "of": "X_pca", **parameters}})
     return open_store(store)
@@ -119,6 +133,38 @@ def _leiden(pca_NK: npt.NDArray[np.float32], seed: int) -> tuple[Labels, Paramet
     graph = igraph.Graph(n=len(pca_NK), edges=np.column_stack([sources, targets]).tolist()).simplify()
     partition = leidenalg.find_partition(graph, leidenalg.RBConfigurationVertexPartition, seed=seed)
     return np.asarray(partition.membership, np.int64), {"neighbours": neighbours, "resolution": 1.0, "seed": seed}
+
+
+def _spread(pca_NK: npt.NDArray[np.float32], chosen: npt.NDArray[np.int64], labels_L: Labels, method: str, progress: Progress) -> Labels:
+    """Give every row a label, from those of the landmarks; these keep theirs."""
+    from sklearn.metrics import pairwise_distances_argmin_min
+
+    points, names = pca_NK[chosen], labels_L
+    if method == "kmeans":
+        names = np.unique(labels_L)
+        points = np.stack([points[labels_L == name].mean(axis=0) for name in names])
+    reach = _reach(points, names) if method == "hdbscan" else np.full(len(points), np.inf)
+    labels = np.empty(len(pca_NK), np.int64)
+    for start in range(0, len(pca_NK), _ASSIGNED_AT_ONCE):
+        rows = slice(start, start + _ASSIGNED_AT_ONCE)
+        nearest, distances = pairwise_distances_argmin_min(pca_NK[rows], points)
+        labels[rows] = np.where(distances <= reach[nearest], names[nearest], -1)
+        progress("clustering (other rows)", min(rows.stop, len(labels)), len(labels))
+    labels[chosen] = labels_L
+    return labels
+
+
+def _reach(points_LK: npt.NDArray[np.float32], labels_L: Labels) -> npt.NDArray[np.float64]:
+    """Return for each landmark how far the landmarks of its cluster are, at most, from the next one of it: (L,)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    reach = np.zeros(len(points_LK))
+    for label in np.unique(labels_L):
+        members = labels_L == label
+        if members.sum() > 1:
+            distances, _ = NearestNeighbors(n_neighbors=1).fit(points_LK[members]).kneighbors()
+            reach[members] = distances[:, 0].max()
+    return reach
 
 
 def _named_by_size(labels: Labels) -> npt.NDArray[np.object_]:

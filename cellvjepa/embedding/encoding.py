@@ -10,18 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cellvjepa.cells.outlines import Outlines
 from cellvjepa.embedding.pooling import Pool, pool
-from cellvjepa.embedding.reading import common_channels, movies_of, read_batches
+from cellvjepa.embedding.reading import common_channels, movies_of, read_outlined
 from cellvjepa.model.device import autocast, resolve_precision
 from cellvjepa.model.encoder import Encoder
-from cellvjepa.model.grid import Grid
-from cellvjepa.movies.clip_shape import ClipShape
+from cellvjepa.model.grid import Grid, grid_of
+from cellvjepa.movies.clip_shape import ClipShape, sampling
 from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.reference import UNKNOWN, Reference, position_scale
 from cellvjepa.progress import Progress, silent
 
 Precision = Literal["float32", "bfloat16"]
+
+NO_OUTLINES = Outlines()
 
 
 def encode_tokens(
@@ -63,6 +66,7 @@ def tokens_of_clips(
     *,
     reference: Reference = UNKNOWN,
     batch_size: int = 32,
+    outlines: Outlines = NO_OUTLINES,
     progress: Progress = silent,
 ) -> torch.Tensor:
     """Return all tokens of clips, for an attentive probe; the channels' tokens follow each other.
@@ -77,6 +81,8 @@ def tokens_of_clips(
         Sampling that the encoder was trained at.
     batch_size
         Clips per forward pass.
+    outlines
+        Where cells are in their clips, to hide their neighbours or to weight tokens when they are pooled.
     progress
         Told of each batch; may cancel.
 
@@ -91,7 +97,7 @@ def tokens_of_clips(
         If the movies' channels differ.
     """
     parts = []
-    for tokens_BCND, _ in encoded(encoder, movies_of(clips, movies), clips, shape, reference, batch_size):
+    for tokens_BCND, _, _ in encoded(encoder, movies_of(clips, movies), clips, shape, reference, batch_size, outlines):
         parts.append(tokens_BCND.flatten(1, 2).cpu())
         progress("encoding clips", sum(map(len, parts)), len(clips))
     return torch.cat(parts)
@@ -106,6 +112,7 @@ def vectors_of_clips(
     *,
     reference: Reference = UNKNOWN,
     batch_size: int = 32,
+    outlines: Outlines = NO_OUTLINES,
     progress: Progress = silent,
 ) -> npt.NDArray[np.float32]:
     """Return the pooled vectors of clips, (len(clips), D') float32, without a store: e.g. those of an untrained encoder.
@@ -113,8 +120,8 @@ def vectors_of_clips(
     Parameters and errors are those of :func:`tokens_of_clips`; ``how`` is that of :func:`pool`.
     """
     parts: list[npt.NDArray[np.float32]] = []
-    for tokens_BCND, grid in encoded(encoder, movies_of(clips, movies), clips, shape, reference, batch_size):
-        parts.append(pool(tokens_BCND, how, grid).cpu().numpy())
+    for tokens_BCND, grid, cover_BN in encoded(encoder, movies_of(clips, movies), clips, shape, reference, batch_size, outlines):
+        parts.append(pool(tokens_BCND, how, grid, cover_BN, outlines.mask_weight).cpu().numpy())
         progress("encoding clips", sum(map(len, parts)), len(clips))
     return np.concatenate(parts)
 
@@ -125,18 +132,27 @@ def embedding_precision(device: torch.device) -> Precision:
 
 
 def encoded(
-    encoder: Encoder, movies: Mapping[str, Movie], clips: Sequence[Clip], shape: ClipShape, reference: Reference, batch_size: int
-) -> Iterator[tuple[torch.Tensor, Grid]]:
-    """Yield tokens (B, C, N, D) and their grid, batch by batch."""
+    encoder: Encoder,
+    movies: Mapping[str, Movie],
+    clips: Sequence[Clip],
+    shape: ClipShape,
+    reference: Reference,
+    batch_size: int,
+    outlines: Outlines = NO_OUTLINES,
+) -> Iterator[tuple[torch.Tensor, Grid, torch.Tensor | None]]:
+    """Yield tokens (B, C, N, D), their grid, and the share of each that the cell covers, (B, N), if ``outlines`` weights them; batch by batch."""
     if not clips:
         return
+    outlines.check(movies, clips)
     device = next(encoder.parameters()).device
     encoder.eval()
     shape = replace(shape, channels=common_channels(tuple(movies.values()), shape))
     scales = {name: position_scale(movie, shape, reference) for name, movie in movies.items()}
-    for batch, pixels_BCTZYX in read_batches(movies, clips, shape, batch_size):
+    planes = sampling(next(iter(movies.values())), shape).planes
+    grid = grid_of(shape.frames, planes, shape.size_px, shape.size_px, encoder.shape.tubelet)
+    for batch, pixels_BCTZYX, cover_BN in read_outlined(movies, clips, shape, batch_size, outlines, grid):
         scale_B4 = torch.tensor([scales[clip.movie] for clip in batch])
         # None where all is at the reference: the encoder then uses its cached table.
         scale = None if bool((scale_B4 == 1).all()) else scale_B4.to(device)
-        pixels = torch.from_numpy(pixels_BCTZYX).to(device)
-        yield encode_tokens(encoder, pixels, scale, embedding_precision(device)), encoder.grid_of(pixels[:, :1])
+        tokens_BCND = encode_tokens(encoder, torch.from_numpy(pixels_BCTZYX).to(device), scale, embedding_precision(device))
+        yield tokens_BCND, grid, None if cover_BN is None else torch.from_numpy(cover_BN).to(device)

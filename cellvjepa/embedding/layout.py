@@ -1,11 +1,11 @@
 """The layout of a store on disk: AnnData on Zarr 3, everything but the vectors written and read here.
 
 cells.zarr/
-  X                     float32 (N, D), 8192 rows a chunk
-  obs                   the table, one row per vector
+  X                     float32 (N, D), 8192 rows a chunk, not compressed: embeddings hardly shrink, and single rows can be read
+  obs                   the table, one row per vector; texts as categories, or as texts where most of them differ (clip_id)
   var                   the features, one row per dimension of a vector
   obsm/X_pca, X_umap    projections
-  uns/cellvjepa         provenance, and how projections, clusters and predictions were made
+  uns/cellvjepa         provenance, what was added later, and how projections, clusters and predictions were made
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import numpy as np
 import pandas as pd
 import zarr
 from anndata.io import read_elem, write_elem
@@ -39,6 +40,7 @@ class Frame:
     features: pd.DataFrame
     provenance: Provenance
     steps: Mapping[str, Mapping[str, Any]]
+    additions: tuple[Mapping[str, Any], ...] = ()
 
 
 def write_frame(folder: Path, table: pd.DataFrame, features: pd.DataFrame, uns: Mapping[str, Any]) -> None:
@@ -63,8 +65,8 @@ def write_frame(folder: Path, table: pd.DataFrame, features: pd.DataFrame, uns: 
             shape=(len(table), len(features)),
             chunks=(CHUNK_ROWS, len(features)),
             dtype="float32",
+            compressors=None,
             overwrite=True,
-            config={"write_empty_chunks": True},  # so that a missing chunk is a lost one
         )
     vectors.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
 
@@ -82,14 +84,15 @@ def read_frame(folder: Path) -> Frame:
         group = zarr.open_group(folder, mode="r", zarr_format=3)
         uns = read_elem(group["uns/cellvjepa"])
         steps = {name: json.loads(str(text)) for name, text in uns["steps"].items()}
-        return Frame(_plain(read_elem(group["obs"])), read_elem(group["var"]), Provenance.from_uns(uns), steps)
+        additions = tuple(json.loads(str(uns.get("additions", "[]"))))
+        return Frame(_read_table(group["obs"]), read_elem(group["var"]), Provenance.from_uns(uns), steps, additions)
     except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         what = f"this is not a store of embeddings written by cellvjepa ({type(error).__name__}: {error})"
         raise UserError(what, "make one with `cellvjepa embed`, or check the path", folder) from None
 
 
 def storable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as AnnData can store it: safe column names, texts as categories, missing texts missing.
+    """Return a table as AnnData can store it: safe column names, texts as categories (or texts, if most differ), missing texts missing.
 
     Raises
     ------
@@ -104,7 +107,7 @@ def storable(table: pd.DataFrame) -> pd.DataFrame:
     found = table.set_axis(names, axis="columns")
     for name in names:
         if not (pd.api.types.is_numeric_dtype(found[name]) or pd.api.types.is_bool_dtype(found[name])):
-            found[name] = pd.Categorical([None if missing else str(value) for value, missing in zip(found[name], found[name].isna(), strict=True)])
+            found[name] = _storable_texts(found[name])
     return found
 
 
@@ -117,9 +120,24 @@ def quiet_zarr() -> Iterator[None]:
         yield
 
 
-def _plain(obs: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with texts instead of categories, which pandas groups and compares in surprising ways."""
-    table = obs.reset_index(drop=True)
-    for name in table.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in table.dtypes]]:
-        table[name] = table[name].astype(object).where(table[name].notna(), None)
-    return table
+def _storable_texts(column: pd.Series[Any]) -> pd.Series[Any]:
+    texts = column.astype(object).where(column.notna(), None).map(str, na_action="ignore")
+    if len(texts) and not texts.isna().any() and texts.nunique() > len(texts) // 2:
+        return texts
+    return pd.Series(pd.Categorical(texts), index=column.index)
+
+
+def _read_table(obs: Any) -> pd.DataFrame:
+    """Read the table without its index, which only counts rows: at a million rows that takes as long as everything else."""
+    names = [str(name) for name in obs.attrs["column-order"]]
+    return pd.DataFrame({name: _plain(read_elem(obs[name])) for name in names})
+
+
+def _plain(column: Any) -> Any:
+    """Return texts instead of categories, which pandas groups and compares in surprising ways."""
+    if isinstance(column, pd.Categorical):
+        # Code -1 is a missing text: the last of these.
+        return np.array([*column.categories, None], dtype=object)[column.codes]
+    if isinstance(column, np.ndarray) and column.dtype.kind not in "biufc":
+        return column.astype(object)
+    return column

@@ -17,6 +17,8 @@ from cellvjepa.progress import Progress, silent
 _COMPONENTS = 50
 _NEIGHBOURS = 15
 _MIN_DIST = 0.1
+LANDMARKS = 100_000
+_PLACED_AT_ONCE = 20_000  # rows beside the landmarks; UMAP takes fewer rounds for more than 10,000
 _FEWEST_ROWS = {"pca": 2, "umap": 5}
 
 
@@ -43,7 +45,9 @@ class PrincipalComponents:
         return np.asarray((vectors_ND - self.mean_D) @ self.axes_DK, np.float32)
 
 
-def project(store: str | os.PathLike[str], method: Literal["umap", "pca"] = "umap", seed: int = 0, *, progress: Progress = silent) -> Embeddings:
+def project(
+    store: str | os.PathLike[str], method: Literal["umap", "pca"] = "umap", seed: int = 0, *, landmarks: int = LANDMARKS, progress: Progress = silent
+) -> Embeddings:
     """Compute projections and write them into the store: ``X_pca`` (at most 50 components), and ``X_umap`` on these.
 
     Parameters
@@ -54,7 +58,9 @@ def project(store: str | os.PathLike[str], method: Literal["umap", "pca"] = "uma
         ``"pca"``, or ``"umap"`` for both (McInnes et al., arXiv 1802.03426; 15 neighbours, or all there are; started from the first
         two components).
     seed
-        Of UMAP; the same seed gives the same picture.
+        Of UMAP and its landmarks; the same seed gives the same picture.
+    landmarks
+        Rows that UMAP is fitted on, drawn at random; where there are more, the others are placed among them afterwards.
     progress
         Told of each stage; may cancel.
 
@@ -70,23 +76,26 @@ def project(store: str | os.PathLike[str], method: Literal["umap", "pca"] = "uma
     """
     if method not in _FEWEST_ROWS:
         raise UserError(f"there is no projection named '{method}'", "choose umap or pca", "--projection")
+    if landmarks < _FEWEST_ROWS["umap"]:
+        raise UserError(f"{landmarks} landmarks are too few", f"take {_FEWEST_ROWS['umap']} or more", "--landmarks")
     embeddings = open_store(store)
     if len(embeddings) < _FEWEST_ROWS[method]:
         raise UserError(
             f"{len(embeddings)} rows are too few for {method}, which needs {_FEWEST_ROWS[method]}", "embed more cells or movies", embeddings.path
         )
     components = principal_components(embeddings, _COMPONENTS, progress)
-    pca = np.concatenate([components.scores(vectors) for _, vectors in embeddings.blocks()])
+    pca = np.empty((len(embeddings), components.axes_DK.shape[1]), np.float32)
+    for rows, vectors in embeddings.blocks():
+        pca[rows] = components.scores(vectors)
     projections = {"X_pca": pca}
     steps: dict[str, dict[str, Any]] = {
         "X_pca": {"method": "pca", "components": pca.shape[1], "variance_share": [round(float(s), 6) for s in components.variance_share_K]}
     }
     if method == "umap":
-        neighbours = min(_NEIGHBOURS, len(embeddings) - 1)
-        progress("UMAP (one step)", 0, 1)
-        projections["X_umap"] = _umap(pca, neighbours, seed)
-        progress("UMAP (one step)", 1, 1)
-        steps["X_umap"] = {"method": "umap", "of": "X_pca", "neighbours": neighbours, "min_dist": _MIN_DIST, "seed": seed}
+        chosen = landmark_rows(len(pca), landmarks, seed)
+        neighbours = min(_NEIGHBOURS, len(chosen) - 1)
+        projections["X_umap"] = _umap(pca, chosen, neighbours, seed, progress)
+        steps["X_umap"] = {"method": "umap", "of": "X_pca", "neighbours": neighbours, "min_dist": _MIN_DIST, "seed": seed, "landmarks": len(chosen)}
     revise_store(store, projections=projections, steps=steps)
     return open_store(store)
 
@@ -123,11 +132,25 @@ def principal_components(embeddings: Embeddings, count: int, progress: Progress 
     return PrincipalComponents(mean, axes, variances[::-1][:kept].clip(min=0) / total)
 
 
-def _umap(pca_NK: npt.NDArray[np.float32], neighbours: int, seed: int) -> npt.NDArray[np.float32]:
+def landmark_rows(rows: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return all rows where there are no more than ``count``, else so many drawn at random; sorted, int64."""
+    return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False)) if count < rows else np.arange(rows)
+
+
+def _umap(pca_NK: npt.NDArray[np.float32], chosen: npt.NDArray[np.int64], neighbours: int, seed: int, progress: Progress) -> npt.NDArray[np.float32]:
+    points = np.empty((len(pca_NK), 2), np.float32)
+    others = np.setdiff1d(np.arange(len(pca_NK)), chosen)
     with warnings.catch_warnings():
         # numba and umap warn about their own affairs (deprecations, TensorFlow, sparse graphs): nothing a user could act on.
         warnings.simplefilter("ignore")
         import umap
 
-        model = umap.UMAP(n_neighbors=neighbours, min_dist=_MIN_DIST, init="pca", random_state=seed, n_jobs=1)
-        return np.asarray(model.fit_transform(pca_NK), np.float32)
+        progress("UMAP (one step)", 0, 1)
+        model = umap.UMAP(n_neighbors=neighbours, min_dist=_MIN_DIST, init="pca", random_state=seed, transform_seed=seed, n_jobs=1)
+        points[chosen] = model.fit_transform(pca_NK[chosen])
+        progress("UMAP (one step)", 1, 1)
+        for start in range(0, len(others), _PLACED_AT_ONCE):
+            rows = others[start : start + _PLACED_AT_ONCE]
+            points[rows] = model.transform(pca_NK[rows])
+            progress("UMAP (other rows)", start + len(rows), len(others))
+    return points

@@ -94,6 +94,8 @@ class Provenance:
         In which the network computed: ``"float32"`` or ``"bfloat16"``.
     levels
         The native values that map to 0 and 1: columns movie, channel, low, high.
+    follow, mask_weight, hide_neighbours
+        How clips follow their cells, and how outlines play a part: the fields of ``embed`` of the same names.
     version
         Of cellvjepa.
     date
@@ -106,6 +108,9 @@ class Provenance:
     pool: Pool
     precision: str
     levels: pd.DataFrame
+    follow: str = "still"
+    mask_weight: float = 0.0
+    hide_neighbours: bool = False
     version: str = __version__
     date: str = ""
 
@@ -122,6 +127,9 @@ class Provenance:
             "channels": np.array(self.channels, dtype=object),
             "pool": self.pool,
             "precision": self.precision,
+            "follow": self.follow,
+            "mask_weight": self.mask_weight,
+            "hide_neighbours": self.hide_neighbours,
             "reference": json.dumps(asdict(self.source.reference)),
             "given": json.dumps(asdict(self.source.given)),
             "levels": self.levels.set_axis([str(i) for i in range(len(self.levels))], axis="index"),
@@ -153,6 +161,10 @@ class Provenance:
             pool=_known_pool(str(uns["pool"])),
             precision=str(uns["precision"]),
             levels=pd.DataFrame(uns["levels"]).reset_index(drop=True),
+            # Stores of version 0.1 and before know none of these.
+            follow=str(uns.get("follow", "still")),
+            mask_weight=float(uns.get("mask_weight", 0.0)),
+            hide_neighbours=bool(uns.get("hide_neighbours", False)),
             version=str(uns["version"]),
             date=str(uns["date"]),
         )
@@ -181,6 +193,9 @@ def differences(stored: Provenance, now: Provenance) -> list[str]:
         **{f"clip.{key}": (value, getattr(now.clip_shape, key)) for key, value in asdict(stored.clip_shape).items()},
         "the list of channels": (list(stored.channels), list(now.channels)),
         "embed.pool": (stored.pool, now.pool),
+        "embed.follow": (stored.follow, now.follow),
+        "embed.mask_weight": (stored.mask_weight, now.mask_weight),
+        "embed.hide_neighbours": (stored.hide_neighbours, now.hide_neighbours),
         "the precision": (stored.precision, now.precision),
         "the sampling of the training": (stored.source.reference, now.source.reference),
     }

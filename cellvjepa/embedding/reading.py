@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from cellvjepa.cells.outlines import Outlines, read_outline
 from cellvjepa.cells.windows import windows_at
 from cellvjepa.embedding.recent import RecentChunks
 from cellvjepa.embedding.store import Embeddings
 from cellvjepa.errors import UserError
+from cellvjepa.model.grid import Grid
 from cellvjepa.movies.clip_shape import ClipShape, channel_indices, sampling
 from cellvjepa.movies.clips import Clip, read_clip
 from cellvjepa.movies.movie import Movie
@@ -61,18 +64,73 @@ def read_batches(
     movies: Mapping[str, Movie], clips: Sequence[Clip], shape: ClipShape, batch_size: int
 ) -> Iterator[tuple[Sequence[Clip], npt.NDArray[np.float32]]]:
     """Yield clips and their pixels, (B, C, T, Z, Y, X) float32, in the order given; the next batch is read meanwhile."""
-    memory = RecentChunks()
-    remembered = {name: memory.of(movie) for name, movie in movies.items()}
-    ahead: deque[tuple[Sequence[Clip], list[Future[npt.NDArray[np.float32]]]]] = deque()
+    for batch, found in _batches_ahead(_Reading.of(movies, shape, Outlines(), None), clips, batch_size):
+        yield batch, np.stack([pixels_CTZYX for pixels_CTZYX, _ in found])
+
+
+def read_outlined(
+    movies: Mapping[str, Movie], clips: Sequence[Clip], shape: ClipShape, batch_size: int, outlines: Outlines, grid: Grid
+) -> Iterator[tuple[Sequence[Clip], npt.NDArray[np.float32], npt.NDArray[np.float32] | None]]:
+    """Yield batches as :func:`read_batches` does, with neighbours hidden if wanted, and the share of each token that the cell covers.
+
+    Parameters
+    ----------
+    grid
+        The tokens of a clip.
+
+    Yields
+    ------
+    tuple
+        Clips; (B, C, T, Z, Y, X) float32; (B, N) float32 cover, or None where ``outlines.mask_weight`` is 0.
+    """
+    for batch, found in _batches_ahead(_Reading.of(movies, shape, outlines, grid), clips, batch_size):
+        covers = [cover_N for _, cover_N in found if cover_N is not None]
+        yield batch, np.stack([pixels_CTZYX for pixels_CTZYX, _ in found]), np.stack(covers) if covers else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """What is read of a clip: its pixels, and the cover of its tokens if wanted."""
+
+    movies: Mapping[str, Movie]
+    labels: Mapping[str, Movie]
+    shape: ClipShape
+    outlines: Outlines
+    grid: Grid | None
+
+    @classmethod
+    def of(cls, movies: Mapping[str, Movie], shape: ClipShape, outlines: Outlines, grid: Grid | None) -> _Reading:
+        memory = RecentChunks()
+        wanted = [name for name in movies if outlines.needed]
+        labels = {name: memory.of(outlines.labels[name]) for name in wanted}
+        return cls({name: memory.of(movie) for name, movie in movies.items()}, labels, shape, outlines, grid)
+
+    def __call__(self, clip: Clip) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        movie = self.movies[clip.movie]
+        if not self.outlines.needed:
+            return read_clip(movie, clip, self.shape), None
+        outline = read_outline(self.labels[clip.movie], movie, clip, self.shape)
+        pixels_CTZYX = read_clip(movie, clip, self.shape, outline.hidden() if self.outlines.hide_neighbours else None)
+        if not self.outlines.mask_weight or self.grid is None:
+            return pixels_CTZYX, None
+        return pixels_CTZYX, outline.cover((self.grid.t, self.grid.z, self.grid.y, self.grid.x))
+
+
+def _batches_ahead(
+    read: _Reading, clips: Sequence[Clip], batch_size: int
+) -> Iterator[tuple[Sequence[Clip], list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]]]]:
+    ahead: deque[tuple[Sequence[Clip], list[Future[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]]]]] = deque()
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="cellvjepa-clips")
     try:
         for start in range(0, len(clips), batch_size):
             batch = clips[start : start + batch_size]
-            ahead.append((batch, [pool.submit(read_clip, remembered[clip.movie], clip, shape) for clip in batch]))
+            ahead.append((batch, [pool.submit(read, clip) for clip in batch]))
             if len(ahead) > 1:
-                yield _collect(*ahead.popleft())
+                first, reads = ahead.popleft()
+                yield first, [one.result() for one in reads]
         while ahead:
-            yield _collect(*ahead.popleft())
+            first, reads = ahead.popleft()
+            yield first, [one.result() for one in reads]
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -106,7 +164,3 @@ def clips_of(embeddings: Embeddings, movies: Sequence[Movie]) -> tuple[Clip, ...
             raise UserError(f"the movie '{name}' has changed since this store was made", "embed it again into another store", named[name].uri)
         clips.update(zip(rows.index, found, strict=True))
     return tuple(clips[row] for row in embeddings.table.index)
-
-
-def _collect(batch: Sequence[Clip], reads: Sequence[Future[npt.NDArray[np.float32]]]) -> tuple[Sequence[Clip], npt.NDArray[np.float32]]:
-    return batch, np.stack([read.result() for read in reads])

@@ -20,9 +20,11 @@ import pandas as pd
 import zarr
 from anndata.io import read_elem, write_elem
 
+from cellvjepa.embedding.adding import sharing
 from cellvjepa.embedding.layout import CHUNK_ROWS, OBS_COLUMNS, Frame, quiet_zarr, read_frame, storable
 from cellvjepa.embedding.provenance import Provenance
 from cellvjepa.embedding.unfinished import unfinished_rows
+from cellvjepa.embedding.vectors import vectors_at
 from cellvjepa.errors import UserError
 from cellvjepa.writing import atomic_path
 
@@ -53,11 +55,14 @@ class Embeddings:
     features
         One row per dimension of a vector: its name (index), channel and statistic.
     projections
-        ``{"X_pca": (N, K), "X_umap": (N, 2)}`` float32, as far as computed.
+        ``{"X_pca": (N, K), "X_umap": (N, 2)}`` float32, as far as computed; read when asked for.
     provenance
         Where the vectors come from.
     steps
         How projections, clusters and predictions were made: parameters by name.
+    additions
+        What was added after the store was first complete, in this order: ``rows`` (first, and one after the last), ``date``, ``version``,
+        ``model``, ``archives``.
     """
 
     path: Path
@@ -67,6 +72,7 @@ class Embeddings:
     projections: Mapping[str, npt.NDArray[np.float32]]
     provenance: Provenance
     steps: Mapping[str, Mapping[str, Any]]
+    additions: tuple[Mapping[str, Any], ...] = ()
 
     def __len__(self) -> int:
         """Return the number of vectors."""
@@ -78,9 +84,44 @@ class Embeddings:
             rows = slice(start, min(start + CHUNK_ROWS, len(self)))
             yield rows, np.asarray(self.vectors_ND[rows], np.float32)
 
+    def vectors_at(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the vectors of any rows, in any order, (len(rows), D): of a large store, only these are read."""
+        return vectors_at(self.vectors_ND, self.path / "X", rows)
+
+
+class Projections(Mapping[str, npt.NDArray[np.float32]]):
+    """Projections of a store, each read when it is first asked for.
+
+    Parameters
+    ----------
+    group
+        ``obsm`` of the store.
+    """
+
+    def __init__(self, group: Any) -> None:
+        self._group = group
+        self._names = sorted(group)
+        self._read: dict[str, npt.NDArray[np.float32]] = {}
+
+    def __getitem__(self, name: str) -> npt.NDArray[np.float32]:
+        """Return the points, (N, K)."""
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._read:
+            self._read[name] = np.asarray(read_elem(self._group[name]), np.float32)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield their names."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._names)
+
 
 def open_store(path: str | os.PathLike[str]) -> Embeddings:
-    """Open a store; vectors are read later, table and projections now.
+    """Open a store; vectors and projections are read later, the table now.
 
     Raises
     ------
@@ -98,8 +139,7 @@ def open_store(path: str | os.PathLike[str]) -> Embeddings:
     if not isinstance(vectors := group.get("X"), zarr.Array):
         raise UserError("the vectors are missing", "copy the whole folder again, or make the store again with `cellvjepa embed`", folder)
     _refuse_incomplete(folder, frame, vectors)
-    projections = {name: np.asarray(read_elem(group["obsm"][name]), np.float32) for name in sorted(group["obsm"])}
-    return Embeddings(folder, vectors, frame.table, frame.features, projections, frame.provenance, frame.steps)
+    return Embeddings(folder, vectors, frame.table, frame.features, Projections(group["obsm"]), frame.provenance, frame.steps, frame.additions)
 
 
 def revise_store(
@@ -129,13 +169,16 @@ def revise_store(
         If the disk is full or the folder cannot be written to.
     """
     with atomic_path(path) as new:
-        shutil.copytree(path, new, copy_function=_sharing(Path(path) / "X"))
+        shutil.copytree(path, new, copy_function=sharing)
         group = zarr.open_group(new, mode="r+", use_consolidated=False)
         with quiet_zarr():
             if columns is not None:
-                obs = read_elem(group["obs"])
-                added = storable(columns.set_axis(obs.index, axis="index"))
-                write_elem(group, "obs", pd.concat([obs.drop(columns=obs.columns.intersection(added.columns)), added], axis="columns"))
+                added = storable(columns)
+                kept = [name for name in group["obs"].attrs["column-order"] if name not in added]
+                for name in added:
+                    column = added[name]
+                    write_elem(group["obs"], name, column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array)
+                group["obs"].attrs["column-order"] = [*kept, *added.columns]
             for name, values in (projections or {}).items():
                 write_elem(group["obsm"], name, values)
             for name, parameters in (steps or {}).items():
@@ -177,16 +220,3 @@ def _refuse_incomplete(folder: Path, frame: Frame, vectors: zarr.Array[Any]) -> 
         raise UserError(what, "the store is damaged: make it again with `cellvjepa embed`", folder)
     if (lost := vectors.nchunks - vectors.nchunks_initialized) > 0:
         raise UserError(f"{lost} of {vectors.nchunks} pieces of the vectors are missing", "copy the whole folder again", folder)
-
-
-def _sharing(shared: Path) -> Any:
-    def copy(source: str, target: str) -> str:
-        if Path(source).is_relative_to(shared):
-            try:
-                os.link(source, target)  # these files never change; a second name costs no space
-                return target
-            except OSError:
-                pass  # this disk cannot do it
-        return shutil.copy2(source, target)
-
-    return copy

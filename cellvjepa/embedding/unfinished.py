@@ -10,22 +10,32 @@ Beside the place of the store, ``cells.zarr``, stands ``cells.zarr.part`` until 
 Then ``store`` gets consolidated metadata and is renamed to ``cells.zarr``. So what stands there is always complete, and
 what is in the making says so by its name. Any moment is a good one to be killed: a chunk counts only once its byte is
 set, and a torn batch at the end of ``pending`` is cut off.
+
+Where ``cells.zarr`` is there already and more windows are to be in it, ``store`` holds the new rows only. When they are done,
+
+      joined/           the rows of ``cells.zarr``, then those of ``store``
+      before/           the old ``cells.zarr``, for the moment in which ``joined`` is renamed
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import zarr
 
-from cellvjepa.embedding.layout import CHUNK_ROWS, Frame, quiet_zarr, read_frame, storable, write_frame
-from cellvjepa.embedding.provenance import Provenance, differences
+from cellvjepa.embedding.adding import build_joined, differences_of_rows, positions
+from cellvjepa.embedding.layout import CHUNK_ROWS, Frame, quiet_zarr, read_frame, write_frame
+from cellvjepa.embedding.provenance import Provenance
 from cellvjepa.errors import UserError
 from cellvjepa.writing import atomic_path, readable_write_errors
 
@@ -40,11 +50,20 @@ class Unfinished:
         Where the store will stand.
     rows, dim
         Vectors, and numbers in each.
+    wanted
+        int64 (rows,): which of the windows that :func:`begin_store` was given they are.
+    adds
+        Whether they will be added to a store that is there.
+    left
+        How many more windows are to be added afterwards: call :func:`begin_store` again.
     """
 
     final: Path
     rows: int
     dim: int
+    wanted: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    adds: bool = False
+    left: int = 0
 
     @property
     def folder(self) -> Path:
@@ -103,14 +122,16 @@ class Unfinished:
             If the disk is full.
         """
         with readable_write_errors(self.final):
-            zarr.open_array(self.folder / "store" / "X", mode="r+", zarr_format=3)[self.chunks[chunk]] = vectors_ND
+            # Even a chunk of zeros is written, so that a missing one is a lost one.
+            stored: Any = zarr.open_array(self.folder / "store" / "X", mode="r+", zarr_format=3, config={"write_empty_chunks": True})
+            stored[self.chunks[chunk]] = vectors_ND
             with (self.folder / "done").open("r+b") as file:
                 file.seek(chunk)
                 file.write(b"\1")
             self._pending(chunk).unlink(missing_ok=True)
 
     def finish(self) -> Path:
-        """Consolidate the metadata and put the store in its place.
+        """Put the store in its place, or its rows into the store that is there.
 
         Raises
         ------
@@ -118,11 +139,18 @@ class Unfinished:
             If the disk is full.
         """
         assert not self.missing()
+        ready = self.folder / "store"
         with readable_write_errors(self.final):
-            with quiet_zarr():
-                zarr.consolidate_metadata(self.folder / "store")
-            (self.folder / "store").replace(self.final)
-            shutil.rmtree(self.folder)
+            if self.adds:
+                ready = self.folder / "joined"
+                shutil.rmtree(ready, ignore_errors=True)
+                build_joined(self.final, self.folder / "store", ready, datetime.now(UTC).isoformat(timespec="seconds"))
+                self.final.rename(self.folder / "before")
+            else:
+                with quiet_zarr():
+                    zarr.consolidate_metadata(ready)
+            ready.replace(self.final)
+            _discard(self.folder)
         return self.final
 
     def _pending(self, chunk: int) -> Path:
@@ -130,12 +158,14 @@ class Unfinished:
 
 
 def begin_store(path: str | os.PathLike[str], table: pd.DataFrame, features: pd.DataFrame, provenance: Provenance) -> Unfinished | None:
-    """Begin a store, or find the same one unfinished or finished.
+    """Begin a store, go on with it, or begin to add to it what it lacks.
+
+    What was begun with fewer windows is finished first; then this function, called again, says what is to be added.
 
     Parameters
     ----------
     path
-        Where the store will stand.
+        Where the store stands or will stand.
     table, features
         One row per vector, and per dimension of a vector.
     provenance
@@ -144,7 +174,7 @@ def begin_store(path: str | os.PathLike[str], table: pd.DataFrame, features: pd.
     Returns
     -------
     Unfinished or None
-        What is to be filled; None if the store is finished already.
+        What is to be filled; None if all rows are in the store.
 
     Raises
     ------
@@ -152,20 +182,65 @@ def begin_store(path: str | os.PathLike[str], table: pd.DataFrame, features: pd.
         If another store, or something else, stands there, or it cannot be written.
     """
     final = Path(path)
-    unfinished = Unfinished(final, len(table), len(features))
-    if final.is_dir() and any(final.iterdir()):
-        _refuse_other(read_frame(final), provenance, table, final)
-        shutil.rmtree(unfinished.folder, ignore_errors=True)  # left by a kill right after the store was complete
-        return None
+    part = part_of(final)
     if final.exists() and not final.is_dir():
         raise UserError("there is a file where the store should be", "choose another --out", final)
-    if (unfinished.folder / "done").exists():
-        _refuse_other(read_frame(unfinished.folder / "store"), provenance, table, unfinished.folder)
-        return unfinished
-    with atomic_path(unfinished.folder) as folder:
-        write_frame(folder / "store", table, features, provenance.to_uns())
+    _take_up(final)
+    missing = np.arange(len(table))
+    if adds := final.is_dir() and any(final.iterdir()):
+        stored = read_frame(final)
+        _refuse(differences_of_rows(stored, provenance, table), final)
+        missing = np.flatnonzero(positions(table, stored.table) < 0)
+    if (part / "done").exists():
+        begun = read_frame(part / "store")
+        if not (adds and (positions(begun.table, stored.table) >= 0).all()):
+            return _continued(final, begun, table, missing, len(features), provenance, adds)
+    if not len(missing):
+        _discard(part)  # left by a kill right after the store was complete
+        return None
+    unfinished = Unfinished(final, len(missing), len(features), missing, adds)
+    with atomic_path(part) as folder:
+        write_frame(folder / "store", table.iloc[missing].reset_index(drop=True), features, provenance.to_uns())
         (folder / "done").write_bytes(bytes(len(unfinished.chunks)))
     return unfinished
+
+
+def _continued(
+    final: Path, begun: Frame, table: pd.DataFrame, missing: npt.NDArray[np.int64], dim: int, provenance: Provenance, adds: bool
+) -> Unfinished:
+    """Go on with what was begun: rows that are all among the missing ones."""
+    part = part_of(final)
+    _refuse(differences_of_rows(begun, provenance, table), part)
+    places = positions(begun.table, table.iloc[missing])
+    if lost := int((places < 0).sum()):
+        name = begun.table["movie"].iloc[int(np.flatnonzero(places < 0)[0])]
+        _refuse([f"{lost} of the {len(places)} windows that were begun, e.g. in '{name}', are not among those now"], part)
+    for torn in (part / "store" / "X").rglob("*.partial"):  # zarr was killed while writing it
+        torn.unlink()
+    return Unfinished(final, len(places), dim, missing[places], adds, len(missing) - len(places))
+
+
+def _take_up(final: Path) -> None:
+    """Do what a kill may have left undone between two moves."""
+    part = part_of(final)
+    if (part / "before").exists():
+        if not final.exists():
+            (part / "joined").replace(final)
+        _discard(part)
+    elif (part / "done").exists() and not (part / "store").exists():
+        _discard(part)
+    elif part.exists() and not (part / "done").exists():
+        raise UserError("there is something else where the store is to be made", "move it away, or choose another --out", part)
+    for scratch in final.parent.glob(f".{glob.escape(part.name)}.????????"):
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _discard(part: Path) -> None:
+    """Remove what was in the making: all of it, or, for whoever looks again after a kill, nothing."""
+    if part.exists():
+        scratch = Path(tempfile.mkdtemp(prefix=f".{part.name}.", dir=part.parent))
+        part.rename(scratch / part.name)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def part_of(final: Path) -> Path:
@@ -182,25 +257,8 @@ def unfinished_rows(path: Path) -> tuple[int, int] | None:
     return Unfinished(final, rows, dim).rows_done(), rows
 
 
-def _refuse_other(stored: Frame, now: Provenance, table: pd.DataFrame, where: Path) -> None:
-    found = differences(stored.provenance, now) or _row_differences(stored.table, table)
+def _refuse(found: list[str], where: Path) -> None:
     if found:
         raise UserError(
             f"embeddings of something else are there: {'; '.join(found)}", "choose another --out, or delete this folder if you do not need it", where
         )
-
-
-def _row_differences(stored: pd.DataFrame, now: pd.DataFrame) -> list[str]:
-    """Say in what two tables differ, as far as the columns of ``now`` go; later steps may have added some to the stored one."""
-    if len(stored) != len(now):
-        return [f"{len(stored)} rows in the store and {len(now)} now"]
-    now = storable(now)
-    for name in now.columns:
-        if name not in stored.columns:
-            return [f"the column '{name}' is not in the store"]
-        left, right = (frame[name].astype(object).to_numpy() for frame in (stored, now))
-        unlike = (left != right) & ~(pd.isna(left) & pd.isna(right))
-        if unlike.any():
-            row = int(np.flatnonzero(unlike)[0])
-            return [f"{name} of row {row} is {left[row]} in the store and {right[row]} now"]
-    return []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy.typing as npt
 
 from cellvjepa.errors import UserError
 from cellvjepa.movies.clip_shape import ClipShape, Sampling, channel_indices, check_movie, nearest, sampling
-from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.movie import LazyPixels, Movie
 from cellvjepa.movies.resampling import read_native, resample_and_scale
 
-__all__ = ["Clip", "ClipShape", "Sampling", "clip_at", "grid_clips", "random_clip", "read_clip", "sampling"]
+__all__ = ["Clip", "ClipShape", "Hidden", "Sampling", "clip_at", "grid_clips", "random_clip", "read_clip", "sampling"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Clip:
         Native planes, rows and columns.
     clip_id
         Names the clip; unique in a store.
+    drift
+        Native rows and columns by which the crop has moved in the last frame, in a straight line and at steady speed; (0, 0): it stands still.
+    cell_values
+        Values of its cell's pixels in the movie's label image: one for all frames, or one for each (0 where the cell is not there);
+        empty where the clip is not of a cell.
     """
 
     movie: str
@@ -42,9 +48,11 @@ class Clip:
     x0: int
     extent: tuple[int, int, int]
     clip_id: str
+    drift: tuple[int, int] = (0, 0)
+    cell_values: tuple[int, ...] = ()
 
 
-def clip_at(movie: Movie, shape: ClipShape, t0: int, y: float, x: float) -> Clip:
+def clip_at(movie: Movie, shape: ClipShape, t0: int, y: float, x: float, drift_px: tuple[float, float] = (0.0, 0.0)) -> Clip:
     """Return the clip that starts at frame ``t0`` and is centred at ``(y, x)``, shifted so that it lies inside the image.
 
     Where the image is smaller than the clip, it stands in the clip's middle.
@@ -54,7 +62,9 @@ def clip_at(movie: Movie, shape: ClipShape, t0: int, y: float, x: float) -> Clip
     t0
         First native frame.
     y, x
-        Centre [native px]; whole numbers are the centres of pixels.
+        Centre [native px]; whole numbers are the centres of pixels. Of a clip that moves: half way in time.
+    drift_px
+        Rows and columns by which the centre moves from the first frame to the last [native px].
 
     Raises
     ------
@@ -69,11 +79,15 @@ def clip_at(movie: Movie, shape: ClipShape, t0: int, y: float, x: float) -> Clip
             f"start it between 0 and {last} (frames count from 0)",
             movie.uri,
         )
-    y0, x0 = (
-        _inside(nearest((centre + 0.5) / factor - extent / 2), extent, length)
-        for centre, factor, extent, length in zip((y, x), found.factor, found.read_px, found.pixels.shape[3:], strict=True)
+    (y0, x0), (y1, x1) = (
+        [
+            _inside(nearest((centre + part * way + 0.5) / factor - extent / 2), extent, length)
+            for centre, way, factor, extent, length in zip((y, x), drift_px, found.factor, found.read_px, found.pixels.shape[3:], strict=True)
+        ]
+        for part in (-0.5, 0.5)
     )
-    return clip_address(movie, found, t0, y0, x0)
+    # Both ends lie inside the image, and so does the straight line between them.
+    return replace(clip_address(movie, found, t0, y0, x0), drift=((y1 - y0) * found.factor[0], (x1 - x0) * found.factor[1]))
 
 
 def random_clip(movie: Movie, shape: ClipShape, rng: np.random.Generator) -> Clip:
@@ -130,7 +144,24 @@ def draw_start(rng: np.random.Generator, start: int, stop: int, extent: int) -> 
     return int(rng.integers(start, stop - extent, endpoint=True))
 
 
-def read_clip(movie: Movie, clip: Clip, shape: ClipShape) -> npt.NDArray[np.float32]:
+@dataclass(frozen=True, eq=False)
+class Hidden:
+    """Pixels of a clip that are not to be seen.
+
+    Parameters
+    ----------
+    pixels_TZYX
+        bool, as large as the clip before it is resampled: which.
+    background_TZYX
+        bool, likewise: where the value is found that they get, which is the median of these pixels (each channel's own); the
+        movie's low level where there are none.
+    """
+
+    pixels_TZYX: npt.NDArray[np.bool_]
+    background_TZYX: npt.NDArray[np.bool_]
+
+
+def read_clip(movie: Movie, clip: Clip, shape: ClipShape, hidden: Hidden | None = None) -> npt.NDArray[np.float32]:
     """Read a clip as the network sees it.
 
     Parameters
@@ -139,6 +170,8 @@ def read_clip(movie: Movie, clip: Clip, shape: ClipShape) -> npt.NDArray[np.floa
         A movie whose levels have been measured.
     clip
         An address in this movie, made for this shape.
+    hidden
+        Pixels that are replaced by the background.
 
     Returns
     -------
@@ -154,15 +187,49 @@ def read_clip(movie: Movie, clip: Clip, shape: ClipShape) -> npt.NDArray[np.floa
     assert clip.movie == movie.name, (clip.movie, movie.name)
     levels = known_levels(movie)
     found = sampling(movie, shape)
-    window = window_of(clip, found)
-    frames = range(clip.t0, clip.t0 + shape.frames * clip.t_step, clip.t_step)
-    project = shape.z == "max"
-    return np.stack(
-        [
-            resample_and_scale(padded(read_native(found.pixels, c, frames, window.there, project), window), shape.size_px, levels[c])
-            for c in channel_indices(movie, shape)
-        ]
-    )
+    planes = slice(clip.z0, clip.z0 + clip.extent[0])
+    channels = []
+    for c in channel_indices(movie, shape):
+        native_TZYX = cut_clip(found.pixels, c, clip, shape.frames, planes, found.factor, shape.z == "max")
+        if hidden is not None:
+            seen = native_TZYX[hidden.background_TZYX]
+            value = float(np.nanmedian(seen)) if seen.size and not np.isnan(seen).all() else levels[c, 0]
+            native_TZYX = np.where(hidden.pixels_TZYX, np.asarray(value).astype(native_TZYX.dtype), native_TZYX)
+        channels.append(resample_and_scale(native_TZYX, shape.size_px, levels[c]))
+    return np.stack(channels)
+
+
+def cut_clip(
+    pixels: LazyPixels, channel: int, clip: Clip, frames: int, planes: slice, factor: tuple[int, int], project: bool = False
+) -> npt.NDArray[Any]:
+    """Read one channel of a clip from the movie's pixels, or from others of the same place and time: whole, T Z Y X, as they are.
+
+    Parameters
+    ----------
+    frames
+        Frames of the clip.
+    planes
+        To read.
+    factor
+        Native rows and columns that one of these pixels stands for.
+    project
+        Take the maximum over the planes.
+    """
+    times = range(clip.t0, clip.t0 + frames * clip.t_step, clip.t_step)
+    extent = clip.extent[1] // factor[0], clip.extent[2] // factor[1]
+    starts_T2 = frame_starts(clip, frames) // factor
+    first, last = starts_T2.min(axis=0), starts_T2.max(axis=0)
+    window = _window(planes, first, last - first + extent, pixels.shape[3:])
+    whole = padded(read_native(pixels, channel, times, window.there, project), window)
+    if (first == last).all():
+        return whole
+    return np.stack([frame[:, y : y + extent[0], x : x + extent[1]] for frame, (y, x) in zip(whole, starts_T2 - first, strict=True)])
+
+
+def frame_starts(clip: Clip, frames: int) -> npt.NDArray[np.int64]:
+    """Return the first native row and column of a clip in each of its frames, (T, 2)."""
+    passed = np.arange(frames) / max(1, frames - 1)
+    return np.array([clip.y0, clip.x0]) + np.floor(passed[:, None] * clip.drift + 0.5).astype(np.int64)
 
 
 def known_levels(movie: Movie) -> npt.NDArray[np.float64]:
@@ -195,14 +262,18 @@ class Window:
 
 
 def window_of(clip: Clip, found: Sampling) -> Window:
-    """Return where a clip is read; ``found`` is how clips of its shape sample its movie."""
+    """Return where a clip that stands still is read; ``found`` is how clips of its shape sample its movie."""
+    start = clip.y0 // found.factor[0], clip.x0 // found.factor[1]
+    return _window(slice(clip.z0, clip.z0 + clip.extent[0]), start, found.read_px, found.pixels.shape[3:])
+
+
+def _window(planes: slice, starts: Iterable[int], extents: Iterable[int], lengths: Iterable[int]) -> Window:
     there, missing = [], []
-    for start, factor, extent, length in zip((clip.y0, clip.x0), found.factor, found.read_px, found.pixels.shape[3:], strict=True):
-        first, stop = start // factor, start // factor + extent
-        there.append(slice(max(0, first), min(length, stop)))
-        missing += [max(0, -first), max(0, stop - length)]
+    for start, extent, length in zip(map(int, starts), map(int, extents), lengths, strict=True):
+        there.append(slice(max(0, start), min(length, start + extent)))
+        missing += [max(0, -start), max(0, start + extent - length)]
     above, below, left, right = missing
-    return Window((slice(clip.z0, clip.z0 + clip.extent[0]), there[0], there[1]), (above, below, left, right))
+    return Window((planes, there[0], there[1]), (above, below, left, right))
 
 
 def padded(native_TZYX: npt.NDArray[Any], window: Window) -> npt.NDArray[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellvjepa.cells.names import meant_names
 from cellvjepa.errors import UserError
 
 _NO_END = 10**15 - 1  # later than any frame, and still exact in every number type on the way
@@ -150,9 +151,11 @@ def _whole_numbers(lines: pd.DataFrame, column: str, path: Path, empty: int | No
 
 
 def _with_movie(lines: pd.DataFrame, table: pd.DataFrame, path: str | os.PathLike[str]) -> pd.DataFrame:
-    if "movie" in lines:
-        return lines
     movies = sorted(table["movie"].astype(str).unique())
+    if "movie" in lines:
+        written = lines["movie"].unique().tolist()
+        meant = {name: found for name, found in zip(written, meant_names(written, movies), strict=True) if found is not None}
+        return lines.assign(movie=lines["movie"].map(meant).fillna(lines["movie"]))
     if len(movies) != 1:
         raise UserError(
             f"there is no column 'movie', but the embeddings come from {len(movies)} movies ({movies[0]}, ...)", "add the column 'movie'", path

@@ -143,6 +143,8 @@ def places_of(table: pd.DataFrame, clip: ClipShape) -> Places:
             # A crop that would leave the image is shifted inwards. The far border is not known here; the farthest centre is a
             # nearer one, and moving centres inwards as far as that only ever brings them closer together.
             centre[here, axis] = np.maximum(np.minimum(position[here], position[here].max() - half), half)
+        if f"drift_{name}_px" in table:  # a crop that follows its cell sees all the pixels on its way
+            extent[:, axis] += table[f"drift_{name}_px"].abs().fillna(0).to_numpy(np.float64)
     time_N2 = table[["t_start", "t_stop"]].to_numpy(np.int64)
     return Places(movie_N, _families(table, movie_N), time_N2, centre, extent)
 

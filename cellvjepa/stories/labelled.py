@@ -109,7 +109,8 @@ def watch_labels(movies: Sequence[Movie], cells: Cells, labels: str | os.PathLik
         If labels, cells and movies do not fit together.
     """
     shape = ClipShape.of(config.clip)
-    windows = track_windows(movies, cells, shape, config.embed.stride_frames, config.embed.min_cover)
+    chosen = config.embed
+    windows = track_windows(movies, cells, shape, chosen.stride_frames, chosen.min_cover, stride_min=chosen.stride_min, follow=chosen.follow)
     found = read_labels(labels, windows.table)
     rows = _evenly(found.codes_N, config.monitor.labelled_windows, np.random.default_rng(config.training.seed))
     table, codes = found.table.iloc[rows].reset_index(drop=True), found.codes_N[rows]

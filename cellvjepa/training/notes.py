@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+from cellvjepa.model.predictor_file import predictor_state
 from cellvjepa.model.vjepa import VJepa
 from cellvjepa.training.alarms import Collapse, Verdict, verdict
 from cellvjepa.training.metrics import MetricsRow, append_metrics, measured_rows, read_metrics
@@ -82,7 +83,7 @@ class Notes:
             self._health = self._measure(model)
             if self._watch is not None and self._is_due_for_labels(step):
                 self._labelled = self._watch(model.encoder)
-            self._best.remember(step, model.encoder)
+            self._best.remember(step, model.encoder, predictor_state(model, self._trainer.config.mask_generators))
         self._health, self._labelled = processes.from_first((self._health, self._labelled))
         self._measured_at = step
         self._since += time.perf_counter() - began  # measuring is not training

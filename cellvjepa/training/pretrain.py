@@ -12,6 +12,7 @@ from cellvjepa.config import Config, load_config, save_config
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
 from cellvjepa.model.pixel_statistics import pixel_statistics
+from cellvjepa.model.predictor_file import predictor_state
 from cellvjepa.model.public_weights import starting_weights
 from cellvjepa.model.vjepa import VJepa, build_vjepa
 from cellvjepa.model.weights import load_encoder, require_shape
@@ -116,7 +117,7 @@ def pretrain(
         )
     if processes.first:
         about = _provenance(config, movies, reference) | {"started_from": _origin(run), "computed": trainer.computed}
-        publish_best(run, model.encoder, config.training.steps, about)
+        publish_best(run, model.encoder, config.training.steps, about, predictor_state(model, config.mask_generators))
     if collapse is not None:
         raise collapse.error(run, processes.from_first(kept_step(run) if processes.first else 0))
     return run
@@ -167,7 +168,7 @@ def _prepare_folder(run: Path, config: Config, resume: bool, init_from: str | os
     """Check that a run may be written here, and remove what a run that was killed left half-written."""
     _check_folder(run, config, resume, init_from)
     remove_leftovers(writable_folder(run / "checkpoints"), "*")
-    for names in ("metrics.jsonl", "config.yaml", "encoder.*"):
+    for names in ("metrics.jsonl", "config.yaml", "encoder.*", "predictor.*"):
         remove_leftovers(run, names)
     if not resume:
         (run / _ORIGIN).unlink(missing_ok=True)

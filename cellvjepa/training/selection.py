@@ -12,6 +12,7 @@ import torch
 
 from cellvjepa.config import Config
 from cellvjepa.model.encoder import Encoder, EncoderShape, new_encoder
+from cellvjepa.model.predictor_file import PredictorState, kept_predictor, save_predictor
 from cellvjepa.model.weights import WEIGHTS_FILE, load_encoder, save_encoder
 from cellvjepa.training.alarms import doubtful
 from cellvjepa.training.metrics import MetricsRow
@@ -85,17 +86,17 @@ class BestEncoder:
 
     def __init__(self, checkpoints: Path) -> None:
         self._folder = checkpoints / FOLDER
-        self._candidate: tuple[int, EncoderShape, dict[str, torch.Tensor]] | None = None
-        self._best: tuple[Choice, EncoderShape, dict[str, torch.Tensor]] | None = None
+        self._candidate: tuple[int, EncoderShape, dict[str, torch.Tensor], PredictorState | None] | None = None
+        self._best: tuple[Choice, EncoderShape, dict[str, torch.Tensor], PredictorState | None] | None = None
 
     def forget(self) -> None:
         """Remove what an earlier run has left: this one begins."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def remember(self, step: int, encoder: Encoder) -> None:
-        """Copy an encoder as it is at ``step``, in case it is chosen."""
+    def remember(self, step: int, encoder: Encoder, predictor: PredictorState | None = None) -> None:
+        """Copy an encoder as it is at ``step``, in case it is chosen; its predictor, if it has one, has been copied."""
         weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in encoder.state_dict().items()}
-        self._candidate = step, encoder.shape, weights
+        self._candidate = step, encoder.shape, weights, predictor
 
     def keep(self, choice: Choice) -> None:
         """Make the remembered encoder the best one, if it is the chosen one; else all stays as it is."""
@@ -107,15 +108,19 @@ class BestEncoder:
         """Bring the best encoder to disk, atomically, if there is a newer one than there."""
         if self._best is None:
             return
-        choice, shape, weights = self._best
+        choice, shape, weights, predictor = self._best
         encoder = new_encoder(shape, torch.Generator())
         encoder.load_state_dict(weights)
-        save_encoder(encoder, self._folder, {"chosen": asdict(choice)})
+        card = save_encoder(encoder, self._folder, {"chosen": asdict(choice)})
+        if predictor is not None:
+            save_predictor(predictor, self._folder, card.sha256)
         self._best = None
 
 
-def publish_best(run: Path, last: Encoder, steps: int, provenance: Mapping[str, object]) -> None:
+def publish_best(run: Path, last: Encoder, steps: int, provenance: Mapping[str, object], predictor: PredictorState | None = None) -> None:
     """Write the best encoder of a run as ``encoder.safetensors``; ``chosen`` in its card says which it is, and why.
+
+    Beside it ``predictor.safetensors``, where there is one that belongs to it.
 
     Parameters
     ----------
@@ -125,13 +130,18 @@ def publish_best(run: Path, last: Encoder, steps: int, provenance: Mapping[str, 
         The encoder after the last of ``steps`` steps: taken where none was kept, as in runs that an earlier version began.
     provenance
         What else the card says.
+    predictor
+        Of the last encoder.
     """
     kept = run / "checkpoints" / FOLDER
     encoder, chosen = last, asdict(Choice(steps, 0.0, "the last step: the monitors kept none"))
     if (kept / WEIGHTS_FILE).is_file():
         encoder, card = load_encoder(kept)
         chosen = card.provenance["chosen"]
-    save_encoder(encoder, run, {**provenance, "chosen": chosen})
+        predictor = kept_predictor(kept, card) or (predictor if chosen["step"] == steps else None)
+    written = save_encoder(encoder, run, {**provenance, "chosen": chosen})
+    if predictor is not None:
+        save_predictor(predictor, run, written.sha256)
 
 
 def kept_step(run: Path) -> int:

@@ -86,12 +86,16 @@ def _editor_for(field: FieldInfo) -> _Editor:
         return _Editor(check, check.isChecked, check.setChecked)
     if kind is int:
         return _whole_number(int(low), int(high), optional)
-    if kind is float and not optional:
+    if kind is float:
         number = QDoubleSpinBox()
         number.setDecimals(3)
         number.setRange(low, high)
         number.setSingleStep(0.05 if high <= 1 else 1.0)
-        return _Editor(number, number.value, number.setValue)
+        if not optional:
+            return _Editor(number, number.value, number.setValue)
+        assert low == 0, "0 stands for None, so it must not be a value itself"
+        number.setSpecialValueText("none")
+        return _Editor(number, lambda: number.value() or None, lambda value: number.setValue(value or 0.0))
     assert kind is str, f"no editor for {field.annotation}"
     text = QLineEdit()
     return _Editor(text, text.text, text.setText)

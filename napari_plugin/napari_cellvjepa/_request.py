@@ -87,7 +87,7 @@ def carry_out(request: Request, progress: cellvjepa.Progress) -> Done:
     """
     progress("reading the model", 0, 0)
     encoder, card = cellvjepa.load_encoder(request.model)
-    shape = cellvjepa.ClipShape.of(_config_of(card.provenance, request.model).clip)
+    shape = cellvjepa.ClipShape.of(request.embed.clip(_config_of(card.provenance, request.model).clip))
     if request.channels is not None:
         shape = replace(shape, channels=request.channels)
     progress("measuring intensity levels", 0, 0)
@@ -95,7 +95,8 @@ def carry_out(request: Request, progress: cellvjepa.Progress) -> Done:
     progress("choosing windows", 0, 0)
     windows = windows_of(request, movie, shape, progress)
     source = cellvjepa.Source.of(card, request.model, [movie.uri])
-    cellvjepa.embed_windows(encoder, [movie], windows, shape, request.embed, request.store, source, progress=progress)
+    labels = {movie.name: request.cells.movie} if isinstance(request.cells, LabelImage) else None
+    cellvjepa.embed_windows(encoder, [movie], windows, shape, request.embed, request.store, source, labels=labels, progress=progress)
     found = cellvjepa.open_store(request.store)
     if "X_umap" in found.projections:
         return Done(found, "")
@@ -123,17 +124,17 @@ def windows_of(request: Request, movie: cellvjepa.Movie, shape: cellvjepa.ClipSh
     UserError
         If there are none, or the cells do not fit the movie.
     """
-    stride, cover = request.embed.stride_frames, request.embed.min_cover
+    stride, cover, stride_min = request.embed.stride_frames, request.embed.min_cover, request.embed.stride_min
     match request.cells:
         case None:
-            return cellvjepa.grid_windows([movie], shape, stride)
+            return cellvjepa.grid_windows([movie], shape, stride, stride_min=stride_min)
         case LabelImage(labels):
             cells = cellvjepa.cells_in_labels(labels, movie, progress=progress)
         case Tracked(table, name):
             cells = cellvjepa.checked_cells(table.assign(movie=movie.name), [movie], Path(name))
         case Places(table, name):
             return _windows_around(table, name, movie, shape)
-    return cellvjepa.track_windows([movie], cells, shape, stride, cover)
+    return cellvjepa.track_windows([movie], cells, shape, stride, cover, stride_min=stride_min, follow=request.embed.follow)
 
 
 def _windows_around(places: pd.DataFrame, name: str, movie: cellvjepa.Movie, shape: cellvjepa.ClipShape) -> cellvjepa.Windows:

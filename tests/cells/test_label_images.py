@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cellvjepa.cells.label_images import _cells_in_frame
+from cellvjepa.cells import label_frames
+from cellvjepa.cells.label_frames import cells_of_labels
 from cellvjepa.cells.table import Cells, read_cells
 from cellvjepa.errors import UserError
-from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.movie import ArrayPixels, Movie
 from cellvjepa.movies.readers import Archive, open_archive
 
 MakeMovie = Callable[..., Movie]
@@ -65,17 +67,53 @@ def test_labels_in_depth(tmp_path: Path, make_movie: MakeMovie) -> None:
     assert flat["z_px"].isna().all()
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 12), st.integers(1, 12), st.integers(1, 6))
-def test_a_frame_is_described_as_looking_at_one_label_after_another_does(seed: int, z: int, y: int, x: int, labels: int) -> None:
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32), st.integers(1, 2), st.integers(1, 3), st.integers(1, 12), st.integers(1, 12), st.integers(1, 6), st.booleans())
+def test_cells_are_described_as_looking_at_one_label_after_another_does(
+    make_movie: MakeMovie, seed: int, t: int, z: int, y: int, x: int, labels: int, large: bool
+) -> None:
     rng = np.random.default_rng(seed)
-    frame = rng.choice(np.array([0, *rng.choice(2**31, labels, replace=False)], np.uint32), (z, y, x))
-    table = _cells_in_frame(frame, "frame.tif")
-    assert table["track_id"].tolist() == sorted(set(frame.ravel().tolist()) - {0})
+    pixels = rng.choice(np.array([0, *rng.choice(2**31 if large else 40, labels, replace=False)], np.uint32), (t, 1, z, y, x))
+    image = replace(make_movie(t=t, z=z, y=y, x=x), pixels=InBlocks(pixels, (t, 1, 1, 5, 3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_frames, "_BLOCK_BYTES", int(rng.choice([1, 200, 10**6])))
+        table = cells_of_labels(image, image)
+    assert {(row.t, row.track_id) for row in table.itertuples()} == {(i, v) for i in range(t) for v in np.unique(pixels[i]) if v}
     for row in table.itertuples():
-        at = np.argwhere(frame == row.track_id)
-        np.testing.assert_allclose([row.z_px, row.y_px, row.x_px], at.mean(axis=0))
+        at = np.argwhere(pixels[row.t, 0] == row.track_id)
+        expected = at.mean(axis=0)[0 if z > 1 else 1 :]
+        np.testing.assert_allclose([getattr(row, name) for name in ("z_px", "y_px", "x_px") if hasattr(row, name)], expected)
         assert row.area_px == len(at)
+
+
+class InBlocks(ArrayPixels):
+    """Pixels in memory that have chunks, and count the bytes that are asked for at once."""
+
+    def __init__(self, array: np.ndarray[Any, Any], chunks: tuple[int, int, int, int, int]) -> None:
+        super().__init__(array)
+        object.__setattr__(self, "_chunks", chunks)
+        object.__setattr__(self, "asked", [])
+
+    @property
+    def chunks(self) -> tuple[int, int, int, int, int]:
+        return self._chunks
+
+    def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
+        found = super().__getitem__(key)
+        self.asked.append(found.nbytes)
+        return found
+
+
+def test_no_more_than_a_block_is_read_at_once(make_movie: MakeMovie) -> None:
+    frames = np.broadcast_to(np.eye(512, dtype=np.uint16) * 7, (40, 1, 1, 512, 512))
+    image = replace(make_movie(t=40, y=512, x=512), pixels=InBlocks(frames, (40, 1, 1, 64, 64)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_frames, "_BLOCK_BYTES", 2**20)
+        table = cells_of_labels(image, image)
+    assert max(image.pixels.asked) <= 2**20
+    assert sum(image.pixels.asked) == frames.size * 2  # and nothing twice
+    assert table["area_px"].tolist() == [512.0] * 40
+    assert table["y_px"].tolist() == [255.5] * 40
 
 
 def test_a_folder_of_label_images_named_after_their_movies(tmp_path: Path, make_movie: MakeMovie) -> None:
@@ -142,7 +180,9 @@ def test_a_label_image_that_cannot_be_read_is_refused(tmp_path: Path, archive: A
         read_cells(tmp_path / "labels.tif", archive)
 
 
-def test_label_images_without_a_movie_or_with_two_for_one_are_refused(tmp_path: Path, make_movie: MakeMovie) -> None:
+def test_label_images_without_a_movie_or_with_two_for_one_are_refused(
+    tmp_path: Path, make_movie: MakeMovie, caplog: pytest.LogCaptureFixture
+) -> None:
     archive = Archive("/archive", (make_movie("pos4.tif", t=2, y=4, x=6), make_movie("pos5.tif", t=2, y=4, x=6)), ())
     with pytest.raises(UserError, match=r"labels: there are no label images here. give a TIFF or OME-Zarr labels"):
         (tmp_path / "labels").mkdir()
@@ -152,7 +192,10 @@ def test_label_images_without_a_movie_or_with_two_for_one_are_refused(tmp_path: 
     with pytest.raises(
         UserError, match=r"pos9_labels.tif: the label image belongs to no movie. name it after its movie, as pos4_labels.tif for pos4.tif"
     ):
-        read_cells(tmp_path / "labels", archive)
+        read_cells(tmp_path / "labels", archive, strict=True)
+    assert read_cells(tmp_path / "labels", archive).table["movie"].unique().tolist() == ["pos4.tif"]
+    assert "left out: " in caplog.text
+    assert "pos9_labels.tif: the label image belongs to no movie" in caplog.text
     (tmp_path / "labels" / "pos9_labels.tif").rename(tmp_path / "labels" / "pos4_masks.tif")
     with pytest.raises(UserError, match=r"labels: pos4_labels.tif and pos4_masks.tif both belong to pos4.tif. give a path with one of them"):
         read_cells(tmp_path / "labels", archive)

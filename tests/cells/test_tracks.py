@@ -27,10 +27,10 @@ def archive(make_movie: MakeMovie) -> Archive:
     return Archive("/archive", (make_movie("day1/pos4.tif"), make_movie("day2/pos5.ome.tif", t=10, z=3)), ())
 
 
-def read(text: str, tmp_path: Path, archive: Archive, name: str = "cells.csv") -> Cells:
+def read(text: str, tmp_path: Path, archive: Archive, name: str = "cells.csv", *, strict: bool = False) -> Cells:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    return read_cells(path, archive)
+    return read_cells(path, archive, strict=strict)
 
 
 def test_a_table_is_read_sorted_and_complete(tmp_path: Path, archive: Archive) -> None:
@@ -113,11 +113,43 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("kind", BAD_ROWS)
-def test_rows_that_cannot_be_used_are_counted_and_the_first_is_shown(kind: str, tmp_path: Path, archive: Archive) -> None:
+def test_strict_refuses_rows_that_cannot_be_used(kind: str, tmp_path: Path, archive: Archive) -> None:
+    row, message = BAD_ROWS[kind]
+    with pytest.raises(UserError) as caught:
+        read(f"movie,track_id,t,y_px,x_px\n{ROW}{row}\n{ROW.replace(',0,', ',2,')}{row}\n", tmp_path, archive, strict=True)
+    assert f"cells.csv: 2 of 4 rows cannot be used; the first, line 3, {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", BAD_ROWS)
+def test_a_few_bad_rows_are_left_out_and_said_in_one_line(kind: str, tmp_path: Path, archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
+    row, message = BAD_ROWS[kind]
+    good = [ROW.replace(",0,", f",{t},") for t in (0, 2, 3, 4)]
+    table = read(f"movie,track_id,t,y_px,x_px\n{good[0]}{row}\n{''.join(good[1:])}", tmp_path, archive).table
+    # Of two rows that contradict each other nobody knows which is right.
+    assert table["t"].tolist() == ([2, 3, 4] if kind == "the same cell again" else [0, 2, 3, 4])
+    assert len(caplog.messages) == 1
+    assert f"cells.csv: 1 of 5 rows are left out; the first, line 3, {message}" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BAD_ROWS if "movie" not in kind])
+def test_a_table_half_of_which_is_bad_is_refused(kind: str, tmp_path: Path, archive: Archive) -> None:
     row, message = BAD_ROWS[kind]
     with pytest.raises(UserError) as caught:
         read(f"movie,track_id,t,y_px,x_px\n{ROW}{row}\n{ROW.replace(',0,', ',2,')}{row}\n", tmp_path, archive)
     assert f"cells.csv: 2 of 4 rows cannot be used; the first, line 3, {message}" in str(caught.value)
+
+
+def test_of_rows_that_say_the_same_one_is_kept(tmp_path: Path, archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
+    text = f"movie,track_id,t,y_px,x_px\n{ROW}{ROW}{ROW.replace(',0,', ',2,')}"
+    assert read(text, tmp_path, archive).table["t"].tolist() == [0, 2]
+    assert "1 of 3 rows are left out; the first, line 3, has track 1 in frame 0 of day1/pos4.tif once more" in caplog.text
+
+
+def test_a_table_of_the_whole_archive_goes_with_a_part_of_it(tmp_path: Path, make_movie: MakeMovie, caplog: pytest.LogCaptureFixture) -> None:
+    text = "movie,track_id,t,y,x\n" + "".join(f"pos{n}.tif,1,{t},5,5\n" for n in (4, 5, 6, 7) for t in range(3))
+    table = read(text, tmp_path, Archive("/archive", (make_movie("pos4.tif"), make_movie("pos6.tif")), ())).table
+    assert table["movie"].value_counts().to_dict() == {"pos4.tif": 3, "pos6.tif": 3}
+    assert "6 of 12 rows are left out; the first, line 5, names the unknown movie 'pos5.tif'" in caplog.text
 
 
 def test_a_position_outside_the_stack_is_refused(tmp_path: Path, archive: Archive) -> None:

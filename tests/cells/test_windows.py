@@ -29,7 +29,9 @@ def brief(windows: Windows) -> list[tuple[int, int, float, float]]:
 
 def test_a_track_is_cut_into_windows_centred_on_its_mean_position(make_movie: MakeMovie) -> None:
     # It walks one pixel to the right per frame, from frame 3 on.
-    windows = track_windows([make_movie(um=0.5, s=60.0)], cells_of([(5, t, 20.0, 10.0 + t) for t in range(3, 11)]), SHAPE)
+    table = cells_of([(5, t, 20.0, 10.0 + t) for t in range(3, 11)]).table
+    cells = Cells(table.assign(area_px=table["t"] * 10.0, parent_track_id=2, intensity=100.0))
+    windows = track_windows([make_movie(um=0.5, s=60.0)], cells, SHAPE)
     assert brief(windows) == [(5, 3, 20.0, 14.5), (5, 7, 20.0, 18.5)]
     row = windows.table.iloc[0].to_dict()
     assert row == {
@@ -44,7 +46,18 @@ def test_a_track_is_cut_into_windows_centred_on_its_mean_position(make_movie: Ma
         "x_px": 14.5,
         "y_um": 10.0,
         "x_um": 7.25,
+        "area_px": 45.0,
+        "intensity": 100.0,
+        "covered": 1.0,
+        "speed_px_per_frame": 1.0,
+        "speed_um_per_s": 0.5 / 60,
+        "track_age_frames": 0,
+        "parent_track_id": 2,
+        "border_px": 15.0,
+        "shifted": False,
+        "padded": False,
     }
+    assert windows.table["track_age_frames"].tolist() == [0, 4]
     clip = windows.clips[0]
     assert (clip.t0, clip.y0, clip.x0, clip.extent) == (3, 17, 11, (1, 8, 8))
 

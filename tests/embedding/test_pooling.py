@@ -34,3 +34,43 @@ def test_what_stands_still_has_no_change_and_time_may_run_backwards() -> None:
     assert changes.abs().max() < 1e-6
     backwards = TOKENS.unflatten(2, (GRID.t, -1)).flip(2).flatten(2, 3)
     torch.testing.assert_close(pool(backwards, "dynamics", GRID), pool(TOKENS, "dynamics", GRID))
+
+
+def cover_of(*tokens: int) -> torch.Tensor:
+    cover = torch.zeros(3, GRID.tokens)
+    cover[:, list(tokens)] = 0.5
+    return cover
+
+
+@pytest.mark.parametrize("how", STATISTICS)
+def test_without_weight_or_cover_the_outline_changes_nothing(how: Pool) -> None:
+    plain = pool(TOKENS, how, GRID)
+    assert torch.equal(pool(TOKENS, how, GRID, cover_of(3, 4), 0.0), plain)
+    torch.testing.assert_close(pool(TOKENS, how, GRID, cover_of(), 1.0), plain)
+    torch.testing.assert_close(pool(TOKENS[:, 0], how, GRID, cover_of(3, 4), 0.7), pool(TOKENS[:, :1], how, GRID, cover_of(3, 4), 0.7))
+
+
+def test_full_weight_leaves_the_tokens_under_the_outline() -> None:
+    cover = cover_of(3, 10)
+    cover[:, 10] = 0.25  # covered half as much as the other
+    expected = (2 * TOKENS[:, :, 3] + TOKENS[:, :, 10]) / 3
+    torch.testing.assert_close(pool(TOKENS, "mean", GRID, cover, 1.0), expected.flatten(1))
+    spread = ((2 * (TOKENS[:, :, 3] - expected) ** 2 + (TOKENS[:, :, 10] - expected) ** 2) / 3).sqrt()
+    torch.testing.assert_close(pool(TOKENS, "moments", GRID, cover, 1.0).unflatten(1, (2, 2, 7))[:, :, 1], spread)
+
+
+def test_the_weight_mixes_averages() -> None:
+    cover = cover_of(3, 50)
+    none, full = (pool(TOKENS, "mean", GRID, cover, weight) for weight in (0.0, 1.0))
+    torch.testing.assert_close(pool(TOKENS, "mean", GRID, cover, 0.3), 0.7 * none + 0.3 * full)
+    none, some, full = (pool(TOKENS, "dynamics", GRID, cover, weight).unflatten(1, (2, 4, 7)) for weight in (0.0, 0.3, 1.0))
+    torch.testing.assert_close(some, 0.7 * none + 0.3 * full)
+    assert torch.equal(none[:, :, :2], full[:, :, :2])  # what is all around stays
+
+
+def test_the_outline_takes_the_place_of_the_middle() -> None:
+    # In time step 0 the cell is at y 0, x 0; in the others it is not there: a place counts as often as it is covered.
+    found = pool(TOKENS, "dynamics", GRID, cover_of(0), 1.0).unflatten(1, (2, 4, 7))
+    place = TOKENS.unflatten(2, (GRID.t, GRID.z, GRID.y, GRID.x))[:, :, :, 0, 0, 0]
+    torch.testing.assert_close(found[:, :, 2], place.mean(dim=2))
+    torch.testing.assert_close(found[:, :, 3], place.std(dim=2, correction=0))

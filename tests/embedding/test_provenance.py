@@ -21,10 +21,16 @@ def provenance(toy):
 def test_written_and_read_it_is_the_same(provenance):
     source = replace(provenance.source, reference=Reference(30.0, PixelSize(None, 0.5, 0.25)))
     shape = replace(provenance.clip_shape, channels=("dna", "actin"), pixel_um=0.5, z=3)
-    written = replace(provenance, source=source, clip_shape=shape, date="2026-01-02T03:04:05+00:00")
+    written = replace(provenance, source=source, clip_shape=shape, date="2026-01-02T03:04:05+00:00", follow="smooth", mask_weight=0.25)
     read = Provenance.from_uns(written.to_uns())
     assert differences(read, written) == []
+    assert (read.follow, read.mask_weight, read.hide_neighbours) == ("smooth", 0.25, False)
     assert (read.source, read.clip_shape, read.channels, read.pool, read.date) == (source, shape, ("dna", "actin"), "mean", written.date)
+
+
+def test_stores_from_before_there_were_outlines_are_read(provenance):
+    uns = {name: value for name, value in provenance.to_uns().items() if name not in ("follow", "mask_weight", "hide_neighbours")}
+    assert differences(Provenance.from_uns(uns), provenance) == []
 
 
 def test_an_encoder_card_becomes_a_source(toy):
@@ -66,6 +72,9 @@ def test_every_difference_that_changes_vectors_is_told(provenance, toy):
         channels=("dna",),
         pool="moments",
         precision="bfloat16",
+        follow="smooth",
+        mask_weight=0.5,
+        hide_neighbours=True,
     )
     assert differences(provenance, other) == [
         "the model's checkpoint is 000000000000 in the store and ffffffffffff now",
@@ -73,6 +82,9 @@ def test_every_difference_that_changes_vectors_is_told(provenance, toy):
         "clip.channels is None in the store and ('dna',) now",
         "the list of channels is ['dna', 'actin'] in the store and ['dna'] now",
         "embed.pool is mean in the store and moments now",
+        "embed.follow is still in the store and smooth now",
+        "embed.mask_weight is 0.0 in the store and 0.5 now",
+        "embed.hide_neighbours is False in the store and True now",
         "the precision is float32 in the store and bfloat16 now",
         "the sampling of the training is Reference(interval_s=None, pixel_um=None) in the store and Reference(interval_s=1.0, pixel_um=None) now",
     ]

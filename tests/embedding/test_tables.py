@@ -84,7 +84,7 @@ def test_an_interrupted_export_leaves_the_old_file(path, tmp_path, suffix):
 
 @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.zarr"])
 def test_unknown_suffixes_are_refused(path, tmp_path, name):
-    with pytest.raises(UserError, match=r"the suffix '.*' is unknown. end the name with .parquet, .csv, .h5ad"):
+    with pytest.raises(UserError, match=r"the suffix '.*' is unknown. end the name with .parquet, .csv, .h5ad, .geff"):
         export(path, tmp_path / name)
 
 

@@ -204,7 +204,7 @@ def test_killed_between_the_last_two_moves(embed_toy, whole, tmp_path):
         ),
         (
             lambda toy: {"windows": replace(toy.windows, clips=toy.windows.clips[:40], table=toy.windows.table.iloc[:40])},
-            "72 rows in the store and 40 now",
+            "32 of the 36 windows of 'b.tif' in the store are not among those now",
         ),
         (
             lambda toy: {"windows": replace(toy.windows, table=toy.windows.table.assign(y_um=toy.windows.table["y_um"].where(lambda y: y < 8, 7.5)))},

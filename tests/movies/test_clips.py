@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from cellvjepa.config import ClipConfig
 from cellvjepa.errors import UserError
 from cellvjepa.movies.clip_shape import check_movie
-from cellvjepa.movies.clips import Clip, ClipShape, clip_at, grid_clips, random_clip, read_clip, sampling
+from cellvjepa.movies.clips import Clip, ClipShape, clip_at, frame_starts, grid_clips, random_clip, read_clip, sampling
 from cellvjepa.movies.movie import AXES, ArrayPixels, Movie, PixelSize
 
 # Every pixel of the toy movie says where it is: 4 digits t and c, then z, y and x.
@@ -266,3 +267,21 @@ def test_a_movie_without_levels_is_refused() -> None:
     movie = movie_of(told_TCZYX(4, 1, 1, 8, 8), levels=False)
     with pytest.raises(UserError, match=r"levels have not been measured\. call with_levels\(movie\)"):
         read_clip(movie, clip_at(movie, shape_of(), 0, 4, 4), shape_of())
+
+
+@settings(max_examples=60, deadline=None)
+@given(movies_and_shapes(), st.floats(-5, 40), st.floats(-5, 40), st.floats(-30, 30), st.floats(-30, 30))
+def test_a_clip_that_moves_stays_inside_and_shows_each_frame_where_it_is_then(
+    pair: tuple[Movie, ClipShape], y: float, x: float, down: float, right: float
+) -> None:
+    movie, shape = pair
+    clip = clip_at(movie, shape, 0, y, x, (down, right))
+    pixels = read_clip(movie, clip, shape)
+    starts = frame_starts(clip, shape.frames)
+    assert starts[0].tolist() == [clip.y0, clip.x0]
+    for i, (y0, x0) in enumerate(starts):
+        still = replace(clip, y0=int(y0), x0=int(x0), drift=(0, 0))
+        assert_lies_inside(still, movie, shape)
+        np.testing.assert_array_equal(pixels[:, i], read_clip(movie, still, shape)[:, i])
+    if down == right == 0:
+        assert clip == clip_at(movie, shape, 0, y, x)

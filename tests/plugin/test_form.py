@@ -46,7 +46,19 @@ def test_what_is_entered_is_what_one_gets(form: SectionForm) -> None:
     form.findChild(QDoubleSpinBox, "min_cover").setValue(0.75)
     form.findChild(QComboBox, "pool").setCurrentText("moments")
     form.findChild(QLineEdit, "device").setText("cpu")
-    assert form.value().model_dump() == {"batch_size": 7, "stride_frames": 3, "min_cover": 0.75, "pool": "moments", "device": "cpu"}
+    form.findChild(QComboBox, "follow").setCurrentText("smooth")
+    form.findChild(QCheckBox, "hide_neighbours").setChecked(True)
+    form.findChild(QDoubleSpinBox, "window_min").setValue(90.5)
+    changed = {"batch_size": 7, "stride_frames": 3, "min_cover": 0.75, "pool": "moments", "device": "cpu"}
+    changed |= {"follow": "smooth", "hide_neighbours": True, "window_min": 90.5}
+    assert form.value().model_dump() == cellvjepa.Config().embed.model_dump() | changed
+
+
+def test_a_time_that_is_not_given_is_none(form: SectionForm) -> None:
+    stride = form.findChild(QDoubleSpinBox, "stride_min")
+    assert (stride.text(), form.value().model_dump()["stride_min"]) == ("none", None)
+    stride.setValue(2.5)
+    assert form.value().model_dump()["stride_min"] == 2.5
 
 
 def test_limits_are_kept_while_typing(form: SectionForm) -> None:

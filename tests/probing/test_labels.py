@@ -56,6 +56,12 @@ def test_the_movie_may_be_left_out_where_there_is_one(tmp_path: Path, table: pd.
         read_labels(path, table)
 
 
+def test_movies_may_be_named_without_suffix_or_as_before_they_were_converted(tmp_path: Path, table: pd.DataFrame) -> None:
+    found = read_labels(write(tmp_path, "movie,track_id,label\na,1,rest\nb.zarr,1,move\n"), table)
+    assert found.rows_N.tolist() == [0, 1, 2, 5, 6]
+    assert set(found.table["movie"]) == {"a.tif", "b.tif"}
+
+
 def test_what_spreadsheets_write_is_understood(tmp_path: Path, table: pd.DataFrame) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("movie, track_id ,label,annotator\r\na.tif, 1.0,rest,kim\r\na.tif,2, NA,\r\na.tif,2,,lee\r\n", encoding="utf-8-sig")

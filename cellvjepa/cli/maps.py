@@ -1,0 +1,64 @@
+"""Commands that make maps of movies."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from cellvjepa.cli.arguments import Axes, Overrides, Paths, Pattern
+from cellvjepa.cli.opening import open_for_clips
+from cellvjepa.config import config_from
+from cellvjepa.terminal import Terminal
+
+
+class From(StrEnum):
+    """What a time step is foretold from."""
+
+    rest = "rest"
+    past = "past"
+
+
+def surprise(
+    paths: Paths,
+    model: Annotated[Path, typer.Option("--model", help="A run of 'cellvjepa pretrain', with its predictor.safetensors.", metavar="RUN")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the maps (one OME-Zarr per movie) and surprise.csv.", metavar="FOLDER")],
+    cells: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--cells", help="Also look up each cell in each frame: cells.csv, a label image, or a folder of label images.", metavar="LABELS_OR_TRACKS"
+        ),
+    ] = None,
+    seen: Annotated[
+        From, typer.Option("--from", help="What each time step is foretold from: the rest of the clip, before and after it, or the past alone.")
+    ] = From.rest,
+    overlap: Annotated[float, typer.Option(help="Share of a clip that it has in common with the next one, along each axis.", min=0, max=0.9)] = 0.5,
+    axes: Axes = None,
+    pattern: Pattern = None,
+    overrides: Overrides = None,
+) -> None:
+    """Map where and when movies go on otherwise than the model foretells: divisions, deaths, what comes and goes."""
+    from cellvjepa.cells.table import read_cells
+    from cellvjepa.embedding.provenance import reference_of
+    from cellvjepa.embedding.surprise import Foreteller, cells_surprise, write_cells_surprise, write_surprise
+    from cellvjepa.model.device import choose_device
+    from cellvjepa.model.predictor_file import load_predictor
+    from cellvjepa.movies.clip_shape import ClipShape
+    from cellvjepa.movies.levelled import levelled
+    from cellvjepa.movies.readers import Given
+
+    network, encoder_card, card = load_predictor(model)
+    values = config_from(encoder_card.provenance.get("config", {}), overrides or (), model)
+    network.to(choose_device(values.embed.device))
+    foreteller = Foreteller(network, card, ClipShape.of(values.clip), reference_of(encoder_card), seen.value)
+    with Terminal() as terminal:
+        archive = open_for_clips(paths, Given(axes, pattern), values, terminal)
+        table = None if cells is None else read_cells(cells, archive, progress=terminal)
+        movies = levelled(archive.movies, progress=terminal)
+        maps = write_surprise(foreteller, movies, out, batch_size=values.embed.batch_size, overlap=overlap, progress=terminal)
+        found = None if table is None else cells_surprise(foreteller, movies, table, maps, overlap=overlap, progress=terminal)
+    typer.echo(f"Maps: {out} ({len(maps)} movies)")
+    if found is not None:
+        typer.echo(f"Cells: {write_cells_surprise(found, out)} ({len(found)} rows)")

@@ -1,0 +1,143 @@
+"""A made-up screen: 2 plates of 4 movies, 8 cells in each, 2 windows of each cell; what the embedding knows is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellvjepa.config import ProbeConfig
+from cellvjepa.errors import Cancelled, UserError
+from cellvjepa.probing import nuisances
+from cellvjepa.probing.nuisances import Reading, StoreReport, nuisances_of, score_nuisances
+from tests.embedding.made_up import rows_of_tracks, store_of_table
+
+CONFIG = ProbeConfig(folds=4, bootstrap=60)
+
+
+def screen() -> pd.DataFrame:
+    tracks = [(f"day{1 + m % 2}/pos{m}.tif", c, (0, 20)) for m in range(8) for c in range(1, 9)]
+    table = rows_of_tracks(*tracks)
+    number = table["movie"].str.extract(r"pos(\d)")[0].astype(int)
+    return table.assign(
+        y_px=100.0 * table["track_id"],
+        plate=np.where(number < 4, "p1", "p2"),
+        well=["ABCD"[n % 4] + str(1 + n // 4) for n in number],
+        border_px=np.random.default_rng(5).uniform(0, 50, len(table)),
+        intensity=np.random.default_rng(6).uniform(0, 9, len(table)),
+        state=np.where(table["track_id"] % 2 == 0, "even", "odd"),
+    )
+
+
+def vectors(table: pd.DataFrame, **strength: float) -> np.ndarray:
+    """Return noise of 12 dimensions, in some of which a column of the table is added."""
+    found = np.random.default_rng(0).normal(size=(len(table), 12))
+    for place, (name, much) in enumerate(strength.items()):
+        values = table[name] if pd.api.types.is_numeric_dtype(table[name]) else pd.Series(pd.factorize(table[name])[0])
+        found[:, place] += much * (values - values.mean()) / values.std()
+    return found
+
+
+def scored(folder: Path, table: pd.DataFrame, labelled: bool = True, columns: tuple[str, ...] = (), **strength: float) -> StoreReport:
+    store = store_of_table(folder / "s.zarr", table, vectors(table, **strength))
+    labels = table[["movie", "track_id", "t_start", "t_stop"]].assign(label=table["state"])
+    labels.to_csv(folder / "labels.csv", index=False)
+    return score_nuisances(store, folder / "labels.csv" if labelled else None, CONFIG, columns)
+
+
+def named(found: StoreReport) -> dict[str, Reading]:
+    return {reading.name: reading for reading in found.nuisances}
+
+
+def test_what_is_in_the_vectors_is_read_and_what_is_not_is_not(tmp_path: Path) -> None:
+    found = scored(tmp_path, screen(), state=1.0, plate=4.0, t_start=4.0)
+    by_name = named(found)
+    assert found.phenotype is not None
+    assert 0.7 < found.phenotype.scores["linear"].value < 0.98
+    for name in ("plate", "frame number"):
+        assert by_name[name].scores["linear"].value > 0.98
+        assert by_name[name].scores["knn"].value > 0.9
+        assert by_name[name].scores["linear"].low > found.phenotype.scores["linear"].value
+    for name in ("distance to the border", "intensity"):
+        for score in by_name[name].scores.values():
+            assert abs(score.value - 0.5) < 0.17, name
+    assert (by_name["plate"].groups, by_name["plate"].grouped_by, by_name["plate"].classes) == (8, "movie", 2)
+    assert found.shortcut is not None
+    assert abs(found.shortcut.scores["linear"].value - 0.5) < 0.17
+
+
+def test_the_same_movie_is_recognised_on_other_cells(tmp_path: Path) -> None:
+    table = screen()
+    looks = {f"looks{m}": (table["movie"].str[-5] == str(m)).astype(float) for m in range(8)}
+    reading = named(scored(tmp_path, table.assign(**looks), labelled=False, **dict.fromkeys(looks, 6.0)))["movie"]
+    assert (reading.grouped_by, reading.groups, reading.classes) == ("track family", 64, 8)
+    assert reading.scores["linear"].value > 0.9
+
+
+def test_labels_that_follow_the_plate_are_a_shortcut(tmp_path: Path) -> None:
+    table = screen()
+    found = scored(tmp_path, table.assign(state=table["plate"]), plate=1.0)
+    assert found.shortcut is not None
+    assert found.shortcut.scores["linear"].value == 1
+
+
+def test_too_few_groups_give_a_reason_and_no_number(tmp_path: Path) -> None:
+    by_name = named(scored(tmp_path, screen(), labelled=False))
+    assert by_name["well"].scores == {}
+    assert by_name["well"].reason.startswith("too few groups: class 'A1' occurs in one group only")
+    assert "padded" not in by_name
+
+
+def test_one_movie_per_plate_cannot_tell_plates(tmp_path: Path) -> None:
+    table = screen().query("movie in ['day1/pos0.tif', 'day2/pos5.tif', 'day1/pos6.tif']").reset_index(drop=True)
+    by_name = named(scored(tmp_path, table.assign(plate=table["movie"].str[-5:]), labelled=False))
+    assert "occurs in one group only" in by_name["plate"].reason
+    assert by_name["frame number"].scores["linear"].value is not None
+
+
+def test_what_a_store_does_not_know_is_said(tmp_path: Path) -> None:
+    table = screen().drop(columns=["border_px", "intensity", "plate", "well"]).assign(movie="a.tif")
+    tracks = np.repeat(np.arange(64), 2)
+    table = table.assign(track_id=tracks, y_px=100.0 * tracks, y_um=50.0 * tracks, day="monday")
+    by_name = named(scored(tmp_path, table, labelled=False, t_start=4.0))
+    assert by_name["distance to the border"].reason == "the store does not know it (no column 'border_px')"
+    assert by_name["intensity"].reason == "the store does not know it (no column 'intensity')"
+    assert by_name["well position"].reason == "the store does not know it (no column 'well')"
+    assert by_name["day"].reason == by_name["movie"].reason == "it is the same in all rows"
+    assert by_name["frame number"].grouped_by == "track family"
+
+
+def test_a_column_can_be_named(tmp_path: Path) -> None:
+    table = screen().assign(microscope=np.where(np.arange(128) % 4 < 2, "left", "right"), exposure=np.arange(128.0) % 5)
+    by_name = named(scored(tmp_path, table, labelled=False, columns=("microscope", "exposure"), microscope=5.0, exposure=5.0))
+    assert by_name["microscope"].scores["linear"].value > 0.95
+    assert by_name["exposure"].what == "lowest against highest third"
+    with pytest.raises(UserError, match="there is no column 'lens'. name one of these: clip_id, movie"):
+        score_nuisances(tmp_path / "s.zarr", None, CONFIG, ["lens"])
+
+
+def test_thirds_and_wells() -> None:
+    targets = {t.name: t for t in nuisances_of(screen().assign(intensity=[0.0] * 100 + [1.0] * 28, border_px=np.nan))}
+    assert pd.Series(targets["intensity"].classes_N).value_counts().to_dict() == {"low": 100, "high": 28}
+    assert targets["distance to the border"].reason == "it is unknown in all rows"
+    rows = pd.DataFrame({"row": targets["well row"].classes_N, "well": screen()["well"]}).drop_duplicates()
+    assert dict(zip(rows["well"], rows["row"], strict=True)) == {w: {"A": "low", "B": "low", "C": "high", "D": "high"}[w[0]] for w in rows["well"]}
+    assert set(targets["folder of the movie"].classes_N) == {"day1", "day2"}
+    inside_plates = nuisances_of(screen().assign(movie="plate1.zarr/B/3/0"))
+    assert {t.name: t for t in inside_plates}["folder of the movie"].classes_N.tolist() == [""] * 128
+
+
+def test_rows_are_drawn_where_there_are_many_and_the_work_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nuisances, "_MOST_ROWS", 90)
+    found = scored(tmp_path, screen(), t_start=4.0)
+    assert (found.rows, found.rows_of_store) == (90, 128)
+    assert found.notes[0].startswith("90 of 128 rows were drawn at random")
+    assert named(found)["frame number"].scores["linear"].value > 0.95
+
+    def cancel(stage: str, done: int, total: int) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        score_nuisances(tmp_path / "s.zarr", None, CONFIG, progress=cancel)
