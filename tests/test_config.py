@@ -74,3 +74,14 @@ def test_every_field_explains_itself() -> None:
         for name, field in section.model_fields.items():
             assert field.title, f"{section.__name__}.{name} has no title"
             assert field.description, f"{section.__name__}.{name} has no description"
+
+
+def test_the_stride_of_windows_is_given_in_frames_or_in_minutes() -> None:
+    with pytest.raises(UserError, match=r"in frames \(embed.stride_frames\) and in minutes \(embed.stride_min\): give one of them"):
+        load_config(None, ["embed.stride_frames=4", "embed.stride_min=20"])
+
+
+def test_a_window_in_minutes_spreads_the_frames_over_it() -> None:
+    config = load_config(None, ["clip.frames=16", "clip.interval_s=30", "embed.window_min=32"])
+    assert config.embed.clip(config.clip) == config.clip.model_copy(update={"interval_s": 120.0})
+    assert Config().embed.clip(config.clip) == config.clip

@@ -63,10 +63,10 @@ def with_intensity(cells: Cells, movies: Sequence[Movie], shape: ClipShape, *, p
         for done, (part, found) in enumerate(zip(np.split(order, ends[:-1]), measured, strict=True), start=1):
             values[part] = found
             progress(f"measuring cells of {movie.name}", done, len(frames))
-        for name, column in zip(names, values.T, strict=True):
-            if name not in table:
-                table[name] = np.nan
-            table.iloc[here, table.columns.get_loc(name)] = column
+        for name, measured_N in zip(names, values.T, strict=True):
+            whole = table[name].to_numpy(np.float64, copy=True) if name in table else np.full(len(table), np.nan)
+            whole[here] = measured_N
+            table[name] = whole
     return replace(cells, table=table)
 
 
@@ -108,7 +108,8 @@ def _in_frame(movie: Movie, labels: Movie | None, shape: ClipShape, t: int, rows
 
 def _flat(pixels: LazyPixels, t: int, c: int, planes: slice, shape: ClipShape) -> npt.NDArray[np.float64]:
     stack: npt.NDArray[Any] = pixels[t, c, planes]
-    return (np.fmax.reduce(stack, axis=0) if shape.z == "max" else stack.mean(axis=0)).astype(np.float64)
+    flat: npt.NDArray[np.float64] = (np.fmax.reduce(stack, axis=0) if shape.z == "max" else stack.mean(axis=0)).astype(np.float64)
+    return flat
 
 
 def _under(labels_ZYX: npt.NDArray[Any], image_YX: npt.NDArray[np.float64], values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -27,7 +27,7 @@ _PAIRS = 20  # before anything is concluded
 _MOST_FRAMES = 50  # that are looked at
 _RADIUS_PX = 15.0  # how far a cell of unknown size may move in a frame: laptrack's own default
 _DIAMETERS = 1.0  # how far one of known size may move, in its own diameters
-_GAP_FRAMES = 2
+_GAP_FRAMES = 3  # from the last frame before a gap to the first after it, as laptrack counts
 
 
 def as_tracks(table: pd.DataFrame, link: Linking | None, where: Path, *, progress: Progress = silent) -> pd.DataFrame:
@@ -123,7 +123,8 @@ def linked(table: pd.DataFrame, *, progress: Progress = silent) -> pd.DataFrame:
     t, positions = table["t"].to_numpy(np.int64), table[axes].to_numpy(np.float64)
     rows = [np.flatnonzero(t == frame) for frame in range(int(t.min()), int(t.max()) + 1)]
     limit = _reach_px(table, len(axes)) ** 2
-    tracker = LapTrack(cutoff=limit, gap_closing_cutoff=limit, gap_closing_max_frame_count=_GAP_FRAMES)
+    # By default the tenth of gaps that are widest stay open, however narrow they are: of nine cells that are missing at once, one is lost.
+    tracker = LapTrack(cutoff=limit, gap_closing_cutoff=limit, gap_closing_max_frame_count=_GAP_FRAMES, alternative_cost_percentile=100)
     tree = tracker.predict([positions[row] for row in rows])
     links = np.array([[rows[f][i], rows[g][j]] for (f, i), (g, j) in tree.edges], np.int64).reshape(-1, 2)
     found = tracks_of(t, ordered_links(t, links)[0])

@@ -68,6 +68,9 @@ class Outlines:
             raise UserError(f"there are clips of no cell, and {option} needs one", f"give cells, or leave {option} out", "windows")
 
 
+NO_OUTLINES = Outlines()
+
+
 @dataclass(frozen=True, eq=False)
 class Outline:
     """The pixels of one clip, before it is resampled.
@@ -122,7 +125,7 @@ def with_outlines(cells: Cells, labels: Mapping[str, Movie], movies: Sequence[Mo
         frames = np.unique(rows["t"])
         some = frames[:: max(1, len(frames) // _LOOKS)][:_LOOKS]
         rows = rows[rows["t"].isin(some)]
-        found = sum(int(np.isin(part["track_id"], np.unique(image.pixels[int(t), 0])).sum()) for t, part in rows.groupby("t"))
+        found = sum(np.isin(rows["track_id"][rows["t"] == t], np.unique(image.pixels[int(t), 0])).sum() for t in some)
         if 2 * found < len(rows):
             raise UserError(
                 f"its pixel values are not the track ids of {name}: in {len(some)} frames, {found} of {len(rows)} cells have pixels of their value",
@@ -161,7 +164,8 @@ def _coarser(native: Outline, found: Sampling) -> Outline:
         return native
     height, width = found.read_px
     blocks = (height, found.factor[0], width, found.factor[1])
-    own, others = (part.reshape(*part.shape[:2], *blocks).any(axis=(3, 5)) for part in (native.own_TZYX, native.others_TZYX))
+    parts = np.stack([native.own_TZYX, native.others_TZYX])
+    own, others = parts.reshape(*parts.shape[:3], *blocks).max(axis=(4, 6))
     return Outline(own, others & ~own)
 
 
@@ -170,4 +174,5 @@ def _shares(parts: int, length: int) -> npt.NDArray[np.float32]:
     edges = np.arange(parts + 1) * length / parts
     starts = np.arange(length)
     overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
-    return (np.clip(overlap, 0, None) * parts / length).astype(np.float32)
+    shares: npt.NDArray[np.float32] = (np.clip(overlap, 0, None) * parts / length).astype(np.float32)
+    return shares

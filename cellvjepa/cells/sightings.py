@@ -93,7 +93,7 @@ def _look(known: _Ints, starts: _Ints, offset: int) -> tuple[_Ints, npt.NDArray[
 
 
 def _means(rows: pd.DataFrame, known: _Ints, starts: _Ints, offsets: _Ints) -> tuple[dict[str, _Floats], _Ints]:
-    names = ["z_px", "y_px", "x_px", *(["area_px"] if "area_px" in rows else []), *(name for name in rows if str(name).startswith(MEASURED))]
+    names = ["z_px", "y_px", "x_px", *(name for name in map(str, rows) if name == "area_px" or name.startswith(MEASURED))]
     values = rows[names].to_numpy(np.float64)
     sums, counts = np.zeros((len(starts), len(names))), np.zeros((len(starts), len(names)), np.int64)
     present = np.zeros(len(starts), np.int64)

@@ -156,7 +156,7 @@ def movie_of(path: Path, movies: Sequence[Movie], said: str | None = None) -> Mo
         If it is none of them, as far as one can tell.
     """
     stem = stem_of(path.name.removesuffix(path.suffix) if path.suffix.lower() in _TABLES else path.name)
-    stems = [stem, *(stem.removesuffix(ending) for ending in ENDINGS if stem.lower().endswith(ending) and len(stem) > len(ending))]
+    stems = [stem, *(stem[: -len(ending)] for ending in ENDINGS if stem.lower().endswith(ending) and len(stem) > len(ending))]
     for found in match_movies([*([said] if said else []), *stems], movies):
         if found is not None:
             return found

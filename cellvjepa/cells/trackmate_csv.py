@@ -56,7 +56,7 @@ def cells_of_spots(table: pd.DataFrame, path: Path, movies: Sequence[Movie], *, 
     rows = with_movies(rows, movies, path, strict=strict)
     lone = pd.to_numeric(rows["TRACK_ID"], errors="coerce").isna() & rows["TRACK_ID"].fillna("None").isin(["None", "", "NaN"])
     if lone.any():
-        _LOG.warning("%s: %d of %d spots are left out: they are in no track", path, lone.sum(), len(rows))
+        _LOG.warning("%s: %d of %d spots are left out: they are in no track", path, int(lone.sum()), len(rows))
     spots = rows[~lone].rename(columns=_OURS)[["movie", *(name for column, name in _OURS.items() if column in rows.columns)]]
     if spots.empty:
         raise UserError("no spot is in a track", "give the table that TrackMate saved after tracking", path)

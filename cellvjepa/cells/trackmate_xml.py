@@ -186,11 +186,11 @@ def with_links(spots: pd.DataFrame, links_K2: np.ndarray[tuple[int, ...], np.dty
         raise UserError("no link joins two spots of different frames", _SAVE_AGAIN, path)
     if lost:
         _LOG.warning("%s: %d of %d links are left out: they join spots that are not there, or of the same frame", path, lost, len(links_K2))
-    found = tracks_of(t, links)
+    used, rows = np.unique(links, return_inverse=True)
+    if len(used) < len(spots):
+        _LOG.warning("%s: %d of %d spots are left out: they are in no track", path, len(spots) - len(used), len(spots))
+    found = tracks_of(t[used], rows.reshape(-1, 2))
     if found.merged:
         _LOG.warning("%s: %d tracks merge; they begin anew there, as children of one of them", path, found.merged)
-    table = spots.assign(track_id=found.track_id_N, parent_track_id=found.parent_track_id_N)
-    joined = table.iloc[np.unique(links)]
-    if len(joined) < len(table):
-        _LOG.warning("%s: %d of %d spots are left out: they are in no track", path, len(table) - len(joined), len(table))
+    joined = spots.iloc[used].assign(track_id=found.track_id_N, parent_track_id=found.parent_track_id_N)
     return joined.set_axis(joined["id"].astype(np.int64).rename("spot")).drop(columns="id")

@@ -157,7 +157,7 @@ def _described(movie: Movie, shape: ClipShape, clips: Sequence[Clip], places: pd
     """Join clips and their places, with names and units."""
     found = sampling(movie, shape)
     t_start = np.array([clip.t0 for clip in clips], np.int64)
-    facts = {name: places[name].to_numpy() for name in places if name in FACTS or str(name).startswith(MEASURED)}
+    facts = {name: places[name].to_numpy() for name in map(str, places) if name in FACTS or name.startswith(MEASURED)}
     middle = found.z0 + (found.extent_px[0] - 1) / 2
     y_px, x_px = places["y_px"].to_numpy(np.float64), places["x_px"].to_numpy(np.float64)
     z_px = places["z_px"].fillna(middle).to_numpy(np.float64) if "z_px" in places else middle

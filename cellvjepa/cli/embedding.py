@@ -89,6 +89,9 @@ def embed(
 
     if (cells is not None) + grid + dense != 1:
         raise UserError("it is not clear where to look", "give either --cells cells.csv or --grid, or --dense for maps of everything", "embed")
+    if cells is None and (outlines or strict or link):
+        given_alone = "--outlines" if outlines else "--strict" if strict else "--link"
+        raise UserError("there are no cells that this could be about", f"{given_alone} goes with --cells", "embed")
     model = locate_encoder(model)
     encoder, card = load_encoder(model)
     values = config_from(card.provenance.get("config", {}), overrides or (), model)

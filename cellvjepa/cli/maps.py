@@ -11,6 +11,7 @@ import typer
 from cellvjepa.cli.arguments import Axes, Overrides, Paths, Pattern
 from cellvjepa.cli.opening import open_for_clips
 from cellvjepa.config import config_from
+from cellvjepa.errors import UserError
 from cellvjepa.terminal import Terminal
 
 
@@ -31,6 +32,10 @@ def surprise(
             "--cells", help="Also look up each cell in each frame: cells.csv, a label image, or a folder of label images.", metavar="LABELS_OR_TRACKS"
         ),
     ] = None,
+    store: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--store", help="With --cells: add mean and largest of each window to this store of these cells.", metavar="STORE"),
+    ] = None,
     seen: Annotated[
         From, typer.Option("--from", help="What each time step is foretold from: the rest of the clip, before and after it, or the past alone.")
     ] = From.rest,
@@ -41,14 +46,20 @@ def surprise(
 ) -> None:
     """Map where and when movies go on otherwise than the model foretells: divisions, deaths, what comes and goes."""
     from cellvjepa.cells.table import read_cells
+    from cellvjepa.embedding.cell_surprise import add_surprise, cells_surprise, write_cells_surprise
     from cellvjepa.embedding.provenance import reference_of
-    from cellvjepa.embedding.surprise import Foreteller, cells_surprise, write_cells_surprise, write_surprise
+    from cellvjepa.embedding.store import open_store
+    from cellvjepa.embedding.surprise import Foreteller, write_surprise
     from cellvjepa.model.device import choose_device
     from cellvjepa.model.predictor_file import load_predictor
     from cellvjepa.movies.clip_shape import ClipShape
     from cellvjepa.movies.levelled import levelled
     from cellvjepa.movies.readers import Given
 
+    if store is not None:
+        if cells is None:
+            raise UserError("a store has rows of cells, and no cells are given", "add --cells", "surprise")
+        open_store(store)  # now, and not after an hour of work
     network, encoder_card, card = load_predictor(model)
     values = config_from(encoder_card.provenance.get("config", {}), overrides or (), model)
     network.to(choose_device(values.embed.device))
@@ -62,3 +73,5 @@ def surprise(
     typer.echo(f"Maps: {out} ({len(maps)} movies)")
     if found is not None:
         typer.echo(f"Cells: {write_cells_surprise(found, out)} ({len(found)} rows)")
+        if store is not None:
+            typer.echo(f"Store: {store} (surprise of {add_surprise(store, found, seen.value)} rows)")

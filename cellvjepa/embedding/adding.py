@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 import zarr
 
-from cellvjepa.embedding.layout import Frame, quiet_zarr, read_frame, storable, write_frame
+from cellvjepa.embedding.layout import Frame, open_to_write, quiet_zarr, read_frame, storable, write_frame
 from cellvjepa.embedding.provenance import Provenance, differences
 
 _KEY = ["clip_id", "movie", "track_id", "t_start"]
@@ -73,7 +73,7 @@ def build_joined(old: Path, added: Path, into: Path, date: str) -> None:
     write_frame(into, _joined_table(frame.table, new.table), frame.features, _joined_uns(frame, new, date))
     shutil.rmtree(into / "X")
     shutil.copytree(old / "X", into / "X", copy_function=sharing)
-    vectors: Any = zarr.open_array(into / "X", mode="r+", zarr_format=3, config={"write_empty_chunks": True})
+    vectors: Any = open_to_write(into / "X")
     new_ND: Any = zarr.open_array(added / "X", mode="r", zarr_format=3)
     (rows, dim), chunk_rows, total = vectors.shape, vectors.chunks[0], len(frame.table) + len(new.table)
     vectors.resize((total, dim))
@@ -155,6 +155,7 @@ def _joined_uns(stored: Frame, added: Frame, date: str) -> dict[str, Any]:
     )
     archives = tuple(dict.fromkeys([*stored.provenance.source.archives, *added.provenance.source.archives]))
     source = replace(stored.provenance.source, archives=archives)
+    images = {**added.provenance.label_images, **stored.provenance.label_images}
     addition = {
         "date": date,
         "version": added.provenance.version,
@@ -163,7 +164,7 @@ def _joined_uns(stored: Frame, added: Frame, date: str) -> dict[str, Any]:
         "rows": [len(stored.table), len(stored.table) + len(added.table)],
     }
     return {
-        **replace(stored.provenance, source=source, levels=levels).to_uns(),
+        **replace(stored.provenance, source=source, levels=levels, label_images=images).to_uns(),
         "additions": json.dumps([*stored.additions, addition]),
         # Projections are made again.
         "steps": {name: json.dumps(dict(values)) for name, values in stored.steps.items() if not name.startswith("X_")},

@@ -131,15 +131,15 @@ def aggregate(embeddings: Embeddings, level: Level) -> Aggregates:
                 embeddings.path,
             )
         keys = table[[name for name in ("plate", "well") if name in table]].fillna("")
-        wells_N = keys.groupby(list(keys.columns), sort=True).ngroup().to_numpy(np.int64)
+        wells_N = keys.groupby(list(keys.columns), sort=True).ngroup().to_numpy().astype(np.int64)
         return Aggregates(level, _wells_described(table, wells_N, cells_N), wells_N, cells_N, embeddings)
     step, bins_N, axis = _time_axis(table, cells_N)
     steps_N = _ordered(pd.DataFrame({"cell": cells_N, "bin": bins_N}))
     found = _described(table, steps_N)
     bin_of_group = np.zeros(len(found), np.int64)
     bin_of_group[steps_N] = bins_N
-    found.insert(found.columns.get_loc("t_start"), "step", bin_of_group)
-    found.insert(found.columns.get_loc("t_start"), axis, bin_of_group * step)
+    found.insert(_place(found, "t_start"), "step", bin_of_group)
+    found.insert(_place(found, "t_start"), axis, bin_of_group * step)
     if axis == "axis_s":
         found = found.drop(columns="time_s").rename(columns={"axis_s": "time_s"})
     return Aggregates(level, found, steps_N, cells_N, embeddings, f"{step:g} {'s' if axis == 'axis_s' else 'frames'}")
@@ -151,19 +151,6 @@ def cells_of(table: pd.DataFrame) -> Ints:
     return _ordered(pd.concat([table["movie"], table["track_id"], *place], axis="columns", keys=["movie", "track", "y", "x"]))
 
 
-def rows_of(embeddings: Embeddings, rows_M: Ints) -> npt.NDArray[np.float32]:
-    """Return the vectors of some rows, (M, D) float32, reading no more than the chunks that they are in, one at a time."""
-    found = np.empty((len(rows_M), embeddings.vectors_ND.shape[1]), np.float32)
-    order = np.argsort(rows_M, kind="stable")
-    ordered = rows_M[order]
-    for chunk in np.unique(ordered // CHUNK_ROWS):
-        first = int(chunk) * CHUNK_ROWS
-        a, b = np.searchsorted(ordered, [first, first + CHUNK_ROWS])
-        low, high = int(ordered[a]), int(ordered[b - 1]) + 1
-        found[order[a:b]] = np.asarray(embeddings.vectors_ND[low:high], np.float32)[ordered[a:b] - low]
-    return found
-
-
 def _moments(embeddings: Embeddings, codes_N: Ints, groups: int, progress: Progress) -> Iterator[tuple[slice, Floats, Floats, Ints]]:
     """Yield mean, standard deviation and number of the vectors of consecutive groups, some chunks' worth of rows at a time."""
     order = np.argsort(codes_N, kind="stable")
@@ -173,7 +160,7 @@ def _moments(embeddings: Embeddings, codes_N: Ints, groups: int, progress: Progr
         begin = ends[first - 1] if first else 0
         last = max(int(np.searchsorted(ends, begin + CHUNK_ROWS, side="right")), first + 1)
         rows = order[begin : ends[last - 1]]
-        vectors = rows_of(embeddings, rows).astype(np.float64)
+        vectors = embeddings.vectors_at(rows).astype(np.float64)
         counts = np.diff(ends[first:last], prepend=begin)
         starts = np.cumsum(counts) - counts
         mean = np.add.reduceat(vectors, starts, axis=0) / counts[:, None]
@@ -203,7 +190,7 @@ def _described(table: pd.DataFrame, codes_N: Ints, kept: tuple[str, ...] = _OF_A
         else:
             columns |= _shares(values, name, codes_N)
     found = pd.DataFrame(columns)
-    found.insert(found.columns.get_loc("t_start"), "n", grouped.size())
+    found.insert(_place(found, "t_start"), "n", grouped.size())
     return found.reset_index(drop=True)
 
 
@@ -212,7 +199,7 @@ def _wells_described(table: pd.DataFrame, wells_N: Ints, cells_N: Ints) -> pd.Da
     cells = _described(table, cells_N)
     of_windows = ["n", *(name for name in cells if str(name).endswith("_sd"))]
     found = _described(cells.drop(columns=of_windows), wells_N[np.unique(cells_N, return_index=True)[1]], kept=_OF_A_WELL)
-    found.insert(found.columns.get_loc("n") + 1, "n_windows", np.bincount(wells_N, minlength=len(found)))
+    found.insert(_place(found, "n") + 1, "n_windows", np.bincount(wells_N, minlength=len(found)))
     return found
 
 
@@ -239,4 +226,8 @@ def _time_axis(table: pd.DataFrame, cells_N: Ints) -> tuple[float, Ints, str]:
 
 def _ordered(keys: pd.DataFrame) -> Ints:
     """Return group numbers in the order in which groups appear, so that those of a movie stand together as its rows do."""
-    return keys.groupby(list(keys.columns), sort=False, dropna=False).ngroup().to_numpy(np.int64)
+    return keys.groupby(list(keys.columns), sort=False, dropna=False).ngroup().to_numpy().astype(np.int64)
+
+
+def _place(table: pd.DataFrame, column: str) -> int:
+    return list(table.columns).index(column)

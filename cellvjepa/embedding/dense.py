@@ -162,7 +162,7 @@ def _in_colours(features: Path, tiling: Tiling, progress: Progress) -> Iterator[
     share = min(1.0, _SAMPLE / grid.tokens)
     sample = []
     for step in range(grid.t):
-        tokens_SF = _tokens_of(steps[step])
+        tokens_SF = _tokens_of(np.asarray(steps[step]))
         sample.append(tokens_SF[rng.random(len(tokens_SF)) < share] if share < 1 else tokens_SF)
     sample_SF = np.concatenate(sample)
     components = min(3, *sample_SF.shape)
@@ -170,12 +170,12 @@ def _in_colours(features: Path, tiling: Tiling, progress: Progress) -> Iterator[
     low, high = np.percentile(pca.transform(sample_SF), _SHOWN, axis=0)
     for step in range(grid.t):
         progress("colouring", step, grid.t)
-        shares = (pca.transform(_tokens_of(steps[step])) - low) / np.maximum(high - low, 1e-12)
+        shares = (pca.transform(_tokens_of(np.asarray(steps[step]))) - low) / np.maximum(high - low, 1e-12)
         coloured = np.zeros((3, grid.per_step), np.uint8)
         coloured[:components] = np.rint(255 * np.clip(shares, 0, 1)).T
         yield step, coloured.reshape(3, grid.z, grid.y, grid.x)
     progress("colouring", grid.t, grid.t)
 
 
-def _tokens_of(features_FZYX: npt.NDArray[np.float16]) -> npt.NDArray[np.float64]:
+def _tokens_of(features_FZYX: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return features_FZYX.reshape(len(features_FZYX), -1).T.astype(np.float64)

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellvjepa.cells.outlines import Outlines
+from cellvjepa.cells.outlines import NO_OUTLINES, Outlines
 from cellvjepa.cells.windows import Windows
 from cellvjepa.config import EmbedConfig
-from cellvjepa.embedding.encoding import NO_OUTLINES, embedding_precision
+from cellvjepa.embedding.encoding import embedding_precision
 from cellvjepa.embedding.pooling import STATISTICS, Pool
 from cellvjepa.embedding.provenance import Provenance, Source, levels_table
 from cellvjepa.embedding.reading import common_channels, movies_of, reading_order
-from cellvjepa.embedding.unfinished import Unfinished, begin_store
+from cellvjepa.embedding.unfinished import Unfinished, begin_store, stored_order
 from cellvjepa.embedding.workers import Job, LocalWorkers, Workers, batch_that_fits
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
@@ -89,12 +89,21 @@ def embed_windows(
         raise UserError("there is nothing to embed: no windows", "give cells that are followed for long enough, or take a grid", store)
     device = choose_device(config.device)
     named = movies_of(windows.clips, movies)
-    channels = common_channels(tuple(named.values()), shape)
+    channels = stored_order(store, common_channels(tuple(named.values()), shape))
     levels = levels_table(tuple(named.values()), channels)
     outlines = Outlines({name: image for name, image in (labels or {}).items() if name in named}, config.mask_weight, config.hide_neighbours)
     outlines.check(named, windows.clips)
     provenance = Provenance(
-        source, shape, channels, config.pool, embedding_precision(device), levels, windows.follow, config.mask_weight, config.hide_neighbours
+        source,
+        shape,
+        channels,
+        config.pool,
+        embedding_precision(device),
+        levels,
+        follow=windows.follow,
+        mask_weight=config.mask_weight,
+        hide_neighbours=config.hide_neighbours,
+        label_images={name: image.uri for name, image in outlines.labels.items()} if outlines.needed else {},
     )
     unfinished = begin_store(store, windows.table, _features(channels, encoder.shape.dim, config.pool), provenance)
     if unfinished is None:
@@ -118,7 +127,7 @@ def embed_windows(
                 vectors.cancel()
     unfinished.finish()
     if unfinished.left:  # it was begun with fewer windows
-        return embed_windows(encoder, movies, windows, shape, config, store, source, workers=workers, progress=progress)
+        return embed_windows(encoder, movies, windows, shape, config, store, source, labels=labels, workers=workers, progress=progress)
     return Path(store)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cellvjepa.cells.outlines import Outlines
+from cellvjepa.cells.outlines import NO_OUTLINES, Outlines
 from cellvjepa.embedding.pooling import Pool, pool
 from cellvjepa.embedding.reading import common_channels, movies_of, read_outlined
 from cellvjepa.model.device import autocast, resolve_precision
@@ -23,8 +23,6 @@ from cellvjepa.movies.reference import UNKNOWN, Reference, position_scale
 from cellvjepa.progress import Progress, silent
 
 Precision = Literal["float32", "bfloat16"]
-
-NO_OUTLINES = Outlines()
 
 
 def encode_tokens(

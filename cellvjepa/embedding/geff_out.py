@@ -143,7 +143,7 @@ def _scale(table: pd.DataFrame, known: str, native: str, unit: str) -> dict[str,
 
 def _properties(table: pd.DataFrame) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]]:
     """Return every column of a table as a property; a name becomes a folder of the graph and must not leave it."""
-    found = {}
+    found: dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]] = {}
     for column in table.columns.drop("movie"):
         name = re.sub(r"[^\w .-]", "_", str(column)).lstrip(".") or "column"
         while name in (*_NAMES_OF_ITS_OWN, *found):

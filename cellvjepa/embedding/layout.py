@@ -91,6 +91,14 @@ def read_frame(folder: Path) -> Frame:
         raise UserError(what, "make one with `cellvjepa embed`, or check the path", folder) from None
 
 
+def read_channels(folder: Path) -> tuple[str, ...]:
+    """Read the names of the channels of a store; none if this is not one."""
+    try:
+        return tuple(str(name) for name in read_elem(zarr.open_group(folder, mode="r", zarr_format=3)["uns/cellvjepa/channels"]))
+    except (KeyError, TypeError, ValueError, AttributeError, OSError):
+        return ()
+
+
 def storable(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table as AnnData can store it: safe column names, texts as categories (or texts, if most differ), missing texts missing.
 
@@ -109,6 +117,12 @@ def storable(table: pd.DataFrame) -> pd.DataFrame:
         if not (pd.api.types.is_numeric_dtype(found[name]) or pd.api.types.is_bool_dtype(found[name])):
             found[name] = _storable_texts(found[name])
     return found
+
+
+def open_to_write(array: Path) -> Any:
+    """Open an array of a store to write to it; even a chunk of zeros will be written, so that a missing one is a lost one."""
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        return zarr.open_array(array, mode="r+", zarr_format=3)
 
 
 @contextmanager
@@ -130,7 +144,7 @@ def _storable_texts(column: pd.Series[Any]) -> pd.Series[Any]:
 def _read_table(obs: Any) -> pd.DataFrame:
     """Read the table without its index, which only counts rows: at a million rows that takes as long as everything else."""
     names = [str(name) for name in obs.attrs["column-order"]]
-    return pd.DataFrame({name: _plain(read_elem(obs[name])) for name in names})
+    return pd.DataFrame({name: _plain(read_elem(obs[name])) for name in names}, copy=False)
 
 
 def _plain(column: Any) -> Any:

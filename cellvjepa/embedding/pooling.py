@@ -50,8 +50,9 @@ def pool(
     if how == "dynamics":
         assert grid is not None, "dynamics needs to know where tokens are"
         places = (grid.t, grid.z, grid.y, grid.x)
-        tokens = tokens_BCND.unflatten(-2, places)
-        return _dynamics(tokens, None if cover is None else cover.unflatten(-1, places).mean(dim=-4), mask_weight).flatten(start_dim=1)
+        tokens = tokens_BCND.reshape(*tokens_BCND.shape[:-2], *places, tokens_BCND.shape[-1])
+        cover_zyx = None if cover is None else cover.reshape(*cover.shape[:-1], *places).mean(dim=-4)
+        return _dynamics(tokens, cover_zyx, mask_weight).flatten(start_dim=1)
     if cover is not None:
         return _weighted(tokens_BCND, how, _mixed(torch.ones_like(cover), cover, mask_weight)).flatten(start_dim=1)
     mean = tokens_BCND.mean(dim=-2)

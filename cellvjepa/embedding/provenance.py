@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -96,6 +96,8 @@ class Provenance:
         The native values that map to 0 and 1: columns movie, channel, low, high.
     follow, mask_weight, hide_neighbours
         How clips follow their cells, and how outlines play a part: the fields of ``embed`` of the same names.
+    label_images
+        Where the outlines are, if they play a part: the uri of the label image by the name of its movie.
     version
         Of cellvjepa.
     date
@@ -111,6 +113,7 @@ class Provenance:
     follow: str = "still"
     mask_weight: float = 0.0
     hide_neighbours: bool = False
+    label_images: Mapping[str, str] = field(default_factory=dict)
     version: str = __version__
     date: str = ""
 
@@ -130,6 +133,7 @@ class Provenance:
             "follow": self.follow,
             "mask_weight": self.mask_weight,
             "hide_neighbours": self.hide_neighbours,
+            "label_images": json.dumps(dict(self.label_images)),
             "reference": json.dumps(asdict(self.source.reference)),
             "given": json.dumps(asdict(self.source.given)),
             "levels": self.levels.set_axis([str(i) for i in range(len(self.levels))], axis="index"),
@@ -165,6 +169,7 @@ class Provenance:
             follow=str(uns.get("follow", "still")),
             mask_weight=float(uns.get("mask_weight", 0.0)),
             hide_neighbours=bool(uns.get("hide_neighbours", False)),
+            label_images={str(name): str(uri) for name, uri in json.loads(str(uns.get("label_images", "{}"))).items()},
             version=str(uns["version"]),
             date=str(uns["date"]),
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cellvjepa.cells.outlines import Outlines, read_outline
+from cellvjepa.cells.outlines import NO_OUTLINES, Outlines, read_outline
 from cellvjepa.cells.windows import windows_at
 from cellvjepa.embedding.recent import RecentChunks
 from cellvjepa.embedding.store import Embeddings
@@ -19,6 +19,7 @@ from cellvjepa.model.grid import Grid
 from cellvjepa.movies.clip_shape import ClipShape, channel_indices, sampling
 from cellvjepa.movies.clips import Clip, read_clip
 from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.readers import open_movie
 
 _THREADS = 4  # decoding releases Python's lock
 
@@ -61,10 +62,10 @@ def reading_order(clips: Sequence[Clip]) -> npt.NDArray[np.int64]:
 
 
 def read_batches(
-    movies: Mapping[str, Movie], clips: Sequence[Clip], shape: ClipShape, batch_size: int
+    movies: Mapping[str, Movie], clips: Sequence[Clip], shape: ClipShape, batch_size: int, outlines: Outlines = NO_OUTLINES
 ) -> Iterator[tuple[Sequence[Clip], npt.NDArray[np.float32]]]:
     """Yield clips and their pixels, (B, C, T, Z, Y, X) float32, in the order given; the next batch is read meanwhile."""
-    for batch, found in _batches_ahead(_Reading.of(movies, shape, Outlines(), None), clips, batch_size):
+    for batch, found in _batches_ahead(_Reading.of(movies, shape, outlines, None), clips, batch_size):
         yield batch, np.stack([pixels_CTZYX for pixels_CTZYX, _ in found])
 
 
@@ -133,6 +134,19 @@ def _batches_ahead(
             yield first, [one.result() for one in reads]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def outlines_of(embeddings: Embeddings) -> Outlines:
+    """Return how outlines play a part in a store, with its label images opened again, to encode its clips once more.
+
+    Raises
+    ------
+    UserError
+        If a label image cannot be opened.
+    """
+    provenance = embeddings.provenance
+    labels = {name: open_movie(uri) for name, uri in provenance.label_images.items()}
+    return Outlines(labels, provenance.mask_weight, provenance.hide_neighbours)
 
 
 def clips_of(embeddings: Embeddings, movies: Sequence[Movie]) -> tuple[Clip, ...]:

@@ -1,4 +1,4 @@
-"""Surprise: where and when a movie goes on otherwise than the model foretells, as a map and for each cell."""
+"""Surprise: where and when a movie goes on otherwise than the model foretells, as a map."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import torch
 
-from cellvjepa.cells.table import Cells
 from cellvjepa.embedding.dense import about_map, tile_batches, weights_sha256
 from cellvjepa.embedding.encoding import embedding_precision
 from cellvjepa.embedding.foretelling import Seen, latent_errors, mask_token, step_weights
-from cellvjepa.embedding.map_image import map_folder, map_is_there, new_map, open_map, place_of
+from cellvjepa.embedding.map_image import map_folder, map_is_there, new_map, place_of
 from cellvjepa.embedding.reading import common_channels
 from cellvjepa.embedding.tiles import Tile, Tiling, Values, blended, tile_movie
 from cellvjepa.errors import UserError
@@ -27,10 +24,9 @@ from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.reference import Reference, position_scale
 from cellvjepa.progress import Progress, silent
-from cellvjepa.writing import atomic_path, writable_folder
+from cellvjepa.writing import writable_folder
 
-MAP, TABLE = "surprise.zarr", "surprise.csv"
-_STEPS_AT_ONCE = 64  # of a map, held in memory while cells are looked up
+MAP = "surprise.zarr"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +92,11 @@ def write_surprise(
         the way, or the maps cannot be written.
     """
     folder = writable_folder(out)
-    asked = replace(foreteller, shape=replace(foreteller.shape, channels=common_channels(tuple(movies), foreteller.shape)))
+    asked = for_all(foreteller, movies)
     model = weights_sha256(asked.model)
     written = []
     for movie in movies:
-        tiling = _tiling(movie, asked, overlap)
+        tiling = surprise_tiling(movie, asked, overlap)
         path = map_folder(folder, movie) / MAP
         about = _about(movie, asked, overlap, model)
         if not map_is_there(path, about):
@@ -113,61 +109,25 @@ def write_surprise(
     return written
 
 
-def cells_surprise(
-    foreteller: Foreteller, movies: Sequence[Movie], cells: Cells, maps: Sequence[Path], *, overlap: float = 0.5, progress: Progress = silent
-) -> pd.DataFrame:
-    """Look up how surprising each cell is in each frame: the mean of the map over the disc that the cell covers.
-
-    Parameters
-    ----------
-    movies, maps
-        In the same order; the maps as :func:`write_surprise` returned them for the same ``foreteller`` and ``overlap``.
-    cells
-        Where the cells are. A cell of unknown area is taken to be as large as one token; every disc has at least that area.
-    progress
-        Told of each movie; may cancel.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``movie``, ``track_id``, ``t``, ``y_px``, ``x_px``, then ``surprise``: the mean over channels, and with several channels one
-        column each. NaN in frames that have no surprise.
+def for_all(foreteller: Foreteller, movies: Sequence[Movie]) -> Foreteller:
+    """Return the same with the channels that all movies have, in the order of the first.
 
     Raises
     ------
     UserError
-        If the movies' channels differ, or a map cannot be read.
+        If the movies' channels differ.
     """
-    asked = replace(foreteller, shape=replace(foreteller.shape, channels=common_channels(tuple(movies), foreteller.shape)))
-    channels = asked.shape.channels or ()
-    parts = []
-    for number, (movie, path) in enumerate(zip(movies, maps, strict=True)):
-        progress("looking up cells", number, len(movies))
-        table = cells.of(movie.name).table
-        values_NC = _at_cells(table, _tiling(movie, asked, overlap), open_map(path), len(channels))
-        part = table[["movie", "track_id", "t", "y_px", "x_px"]].assign(surprise=values_NC.mean(axis=1))
-        if len(channels) > 1:
-            part = part.assign(**{f"surprise_{name}": values_NC[:, c] for c, name in enumerate(channels)})
-        parts.append(part)
-    progress("looking up cells", len(movies), len(movies))
-    return pd.concat(parts, ignore_index=True)
+    return replace(foreteller, shape=replace(foreteller.shape, channels=common_channels(tuple(movies), foreteller.shape)))
 
 
-def write_cells_surprise(table: pd.DataFrame, out: str | os.PathLike[str]) -> Path:
-    """Write what :func:`cells_surprise` returned as ``surprise.csv``, in place of an older one.
+def surprise_tiling(movie: Movie, asked: Foreteller, overlap: float) -> Tiling:
+    """Return the tiling of a movie for its map.
 
     Raises
     ------
     UserError
-        If it cannot be written.
+        If clips have one time step only, or the movie cannot give them.
     """
-    path = Path(out) / TABLE
-    with atomic_path(path) as part:
-        table.to_csv(part, index=False, float_format="%.6g")
-    return path
-
-
-def _tiling(movie: Movie, asked: Foreteller, overlap: float) -> Tiling:
     tiling = tile_movie(movie, asked.shape, asked.model.target_encoder.shape.tubelet, overlap)
     if tiling.clip_grid.t < 2:
         raise UserError(
@@ -192,33 +152,3 @@ def _errors(asked: Foreteller, movie: Movie, tiling: Tiling, batch_size: int, pr
         errors = [latent_errors(asked.model, one, asked.seen, token, scale_4, precision) for one in channels]
         errors_BNC = torch.stack(errors, dim=-1).cpu().numpy()
         yield from zip(tiles, errors_BNC.reshape(len(tiles), grid.t, grid.z, grid.y, grid.x, -1), strict=True)
-
-
-def _at_cells(table: pd.DataFrame, tiling: Tiling, steps: Any, channels: int) -> npt.NDArray[np.float64]:
-    """Return the mean of a map over each cell's disc, (rows, C); planes are averaged."""
-    found = np.full((len(table), channels), np.nan)
-    step_of = table["t"].to_numpy() // tiling.frames_per_token
-    area_px = table["area_px"].fillna(0).to_numpy()
-    for first in range(0, tiling.grid.t, _STEPS_AT_ONCE):
-        planes_tCYX = np.asarray(steps[first : first + _STEPS_AT_ONCE], np.float32).mean(axis=2)
-        rows = np.flatnonzero((step_of >= first) & (step_of < first + len(planes_tCYX)))
-        for row, y, x in zip(rows, table["y_px"].to_numpy()[rows], table["x_px"].to_numpy()[rows], strict=True):
-            found[row] = _disc_mean(planes_tCYX[step_of[row] - first], y, x, area_px[row], tiling.pitch_px)
-    return found
-
-
-def _disc_mean(plane_CYX: Values, y_px: float, x_px: float, area_px: float, pitch_px: tuple[float, float]) -> npt.NDArray[np.float64]:
-    """Return the mean over a disc [native px], each token weighted by how much of it lies inside, to a quarter of a token."""
-    fine = 4
-    radius_px = np.sqrt(max(area_px, pitch_px[0] * pitch_px[1]) / np.pi)
-    places = []
-    for centre, pitch, length in zip((y_px, x_px), pitch_px, plane_CYX.shape[1:], strict=True):
-        low, high = (int(np.floor((centre + 0.5 + side * radius_px) / pitch)) for side in (-1, 1))
-        tokens = np.arange(max(0, low), min(length - 1, high) + 1)
-        inside = (tokens[:, None] + (np.arange(fine) + 0.5) / fine) * pitch - 0.5 - centre
-        places.append((tokens, inside.reshape(-1)))
-    (rows, dy), (columns, dx) = places
-    covered = (dy[:, None] ** 2 + dx**2 <= radius_px**2).reshape(len(rows), fine, len(columns), fine).mean(axis=(1, 3))
-    values = plane_CYX[:, rows[:, None], columns].astype(np.float64)
-    mean: npt.NDArray[np.float64] = (values * covered).sum(axis=(1, 2)) / covered.sum()
-    return mean

@@ -26,7 +26,6 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +33,7 @@ import pandas as pd
 import zarr
 
 from cellvjepa.embedding.adding import build_joined, differences_of_rows, positions
-from cellvjepa.embedding.layout import CHUNK_ROWS, Frame, quiet_zarr, read_frame, write_frame
+from cellvjepa.embedding.layout import CHUNK_ROWS, Frame, open_to_write, quiet_zarr, read_channels, read_frame, write_frame
 from cellvjepa.embedding.provenance import Provenance
 from cellvjepa.errors import UserError
 from cellvjepa.writing import atomic_path, readable_write_errors
@@ -122,9 +121,7 @@ class Unfinished:
             If the disk is full.
         """
         with readable_write_errors(self.final):
-            # Even a chunk of zeros is written, so that a missing one is a lost one.
-            stored: Any = zarr.open_array(self.folder / "store" / "X", mode="r+", zarr_format=3, config={"write_empty_chunks": True})
-            stored[self.chunks[chunk]] = vectors_ND
+            open_to_write(self.folder / "store" / "X")[self.chunks[chunk]] = vectors_ND
             with (self.folder / "done").open("r+b") as file:
                 file.seek(chunk)
                 file.write(b"\1")
@@ -241,6 +238,15 @@ def _discard(part: Path) -> None:
         scratch = Path(tempfile.mkdtemp(prefix=f".{part.name}.", dir=part.parent))
         part.rename(scratch / part.name)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def stored_order(path: str | os.PathLike[str], channels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return channels in the order of a store that has the same ones, finished or not; else in the order given."""
+    for place in (Path(path), part_of(Path(path)) / "store"):
+        if (place / "zarr.json").exists():
+            stored = read_channels(place)
+            return stored if sorted(stored) == sorted(channels) else channels
+    return channels
 
 
 def part_of(final: Path) -> Path:

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cellvjepa.cells.outlines import Outlines
+from cellvjepa.cells.outlines import NO_OUTLINES, Outlines
 from cellvjepa.config import EmbedConfig
-from cellvjepa.embedding.encoding import NO_OUTLINES, vectors_of_clips
+from cellvjepa.embedding.encoding import vectors_of_clips
 from cellvjepa.embedding.pooling import Pool
 from cellvjepa.embedding.provenance import Provenance
 from cellvjepa.embedding.recent import RecentChunks

@@ -17,6 +17,9 @@ from cellvjepa.movies.resampling import read_native, resample_and_scale
 __all__ = ["Clip", "ClipShape", "Hidden", "Sampling", "clip_at", "grid_clips", "random_clip", "read_clip", "sampling"]
 
 
+_WIDEST = 4  # a clip that moves is read at once if all its places together are at most so many times as large as one
+
+
 @dataclass(frozen=True)
 class Clip:
     """An address in a movie.
@@ -219,6 +222,9 @@ def cut_clip(
     extent = clip.extent[1] // factor[0], clip.extent[2] // factor[1]
     starts_T2 = frame_starts(clip, frames) // factor
     first, last = starts_T2.min(axis=0), starts_T2.max(axis=0)
+    if np.prod(last - first + extent) > _WIDEST * np.prod(extent):
+        alone = [replace(clip, t0=t, y0=int(y), x0=int(x), drift=(0, 0)) for t, (y, x) in zip(times, starts_T2 * factor, strict=True)]
+        return np.concatenate([cut_clip(pixels, channel, one, 1, planes, factor, project) for one in alone])
     window = _window(planes, first, last - first + extent, pixels.shape[3:])
     whole = padded(read_native(pixels, channel, times, window.there, project), window)
     if (first == last).all():

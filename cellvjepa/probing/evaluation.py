@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from cellvjepa.cells.outlines import Outlines
 from cellvjepa.config import ProbeConfig
 from cellvjepa.embedding.encoding import vectors_of_clips
-from cellvjepa.embedding.reading import clips_of, read_batches
+from cellvjepa.embedding.reading import clips_of, outlines_of, read_batches
 from cellvjepa.embedding.store import Embeddings, open_store
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
@@ -152,6 +153,7 @@ class _LabelledPixels:
     encoder: Encoder
     movies: tuple[Movie, ...]
     clips: tuple[Clip, ...]
+    outlines: Outlines
 
     @classmethod
     def of(cls, embeddings: Embeddings, labels: Labels) -> _LabelledPixels:
@@ -163,14 +165,14 @@ class _LabelledPixels:
         wanted = set(embeddings.table["movie"].astype(str))
         movies = tuple(with_levels(movie) for movie in archive.movies if movie.name in wanted)
         clips = clips_of(embeddings, movies)
-        return cls(embeddings, encoder, movies, tuple(clips[row] for row in labels.rows_N))
+        return cls(embeddings, encoder, movies, tuple(clips[row] for row in labels.rows_N), outlines_of(embeddings))
 
     def hand_made(self, progress: Progress) -> npt.NDArray[np.float64]:
         provenance = self.embeddings.provenance
         named = {movie.name: movie for movie in self.movies}
         shape = replace(provenance.clip_shape, channels=provenance.channels)
         parts = []
-        for batch, pixels_BCTZYX in read_batches(named, self.clips, shape, 32):
+        for batch, pixels_BCTZYX in read_batches(named, self.clips, shape, 32, self.outlines):
             parts.append(handmade_features(pixels_BCTZYX, provenance.channels).values_ND)
             progress("hand-made features", sum(map(len, parts)), len(self.clips))
             assert len(batch) == len(parts[-1])
@@ -178,11 +180,13 @@ class _LabelledPixels:
 
     def encoded(self, encoder: Encoder, config: ProbeConfig, progress: Progress) -> npt.NDArray[np.float32]:
         provenance = self.embeddings.provenance
-        reference = provenance.source.reference
+        reference, shape = provenance.source.reference, provenance.clip_shape
         encoder = encoder.to(choose_device())
         if config.kind == "attentive":
-            return token_features(encoder, self.movies, self.clips, provenance.clip_shape, reference=reference, progress=progress)
-        return vectors_of_clips(encoder, self.movies, self.clips, provenance.clip_shape, provenance.pool, reference=reference, progress=progress)
+            return token_features(encoder, self.movies, self.clips, shape, reference=reference, outlines=self.outlines, progress=progress)
+        return vectors_of_clips(
+            encoder, self.movies, self.clips, shape, provenance.pool, reference=reference, outlines=self.outlines, progress=progress
+        )
 
     def untrained(self) -> Encoder:
         """Return an encoder of the same form, with the same view of the pixels, and other random weights."""

@@ -21,7 +21,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellvjepa.config import ProbeConfig
-from cellvjepa.embedding.aggregate import rows_of
 from cellvjepa.embedding.store import Embeddings, open_store
 from cellvjepa.errors import UserError
 from cellvjepa.movies.clip_shape import ClipShape
@@ -163,7 +162,7 @@ def score_nuisances(
         raise UserError(f"there is no column '{missing[0]}'", f"name one of these: {', '.join(embeddings.table.columns)}", embeddings.path)
     labels = _every_row(embeddings) if labels_csv is None else read_labels(labels_csv, embeddings.table)
     labels, notes = _some(labels, config.seed)
-    vectors_ND = rows_of(embeddings, labels.rows_N)
+    vectors_ND = embeddings.vectors_at(labels.rows_N)
     shape, table = embeddings.provenance.clip_shape, labels.table
     targets = nuisances_of(table, columns)
     phenotype = Target(PHENOTYPE, labels.names_N.astype(object), ", ".join(labels.classes)) if labels_csv is not None else None
@@ -200,8 +199,7 @@ def nuisances_of(table: pd.DataFrame, columns: Sequence[str] = ()) -> tuple[Targ
     found += [_thirds(table, "t_start", "frame number"), _thirds(table, "border_px", "distance to the border")]
     intensities = [name for name in map(str, table.columns) if name == "intensity" or name.startswith("intensity_")]
     found += [_thirds(table, name, name.replace("_", " of ", 1)) for name in intensities or ["intensity"]]
-    if "padded" in table:
-        found.append(_named(table, "padded"))
+    found += [_named(table, name) for name in ("padded", "shifted") if name in table]
     for name in columns:
         numeric = pd.api.types.is_numeric_dtype(table[name]) and not pd.api.types.is_bool_dtype(table[name])
         found.append(_thirds(table, name, name) if numeric else _named(table, name))
@@ -251,9 +249,9 @@ def read_target(features_ND: npt.NDArray[np.generic], table: pd.DataFrame, targe
             reason = error.what
             continue
         basis = _FAMILY if target.of_a_movie else groups.basis
-        scores = {kind: report.scores[MEASURE] for kind, report in reports.items()}
+        scores: dict[str, Interval] = {kind: report.scores[MEASURE] for kind, report in reports.items()}
         return Reading(target.name, what, scores, len(rows), len(names), len(groups.names), basis)
-    return Reading(target.name, what, {}, len(rows), len(names), reason=f"too few groups: {reason}")
+    return Reading(target.name, what, {}, len(rows), len(names), reason=f"too few independent groups: {reason}")
 
 
 def _named(table: pd.DataFrame, column: str) -> Target:
@@ -284,7 +282,10 @@ def _folder(movie: pd.Series[str]) -> Target:
     """Return the folder that a movie lies in: where there are no columns, the day is most often there."""
     folders = movie.str.rpartition("/")[0].str.partition("/")[0]
     inside = folders.str.endswith(".zarr")  # a plate: its name is a column
-    return Target("folder of the movie", folders.mask(inside, "").to_numpy(object), "a day, as archives are often kept")
+    classes = folders.mask(inside, "").to_numpy(object)
+    return Target(
+        "folder of the movie", classes, "a day, as archives are often kept", reason="" if (classes != "").any() else "movies lie in no folders"
+    )
 
 
 def _well_position(table: pd.DataFrame) -> tuple[Target, ...]:

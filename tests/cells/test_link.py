@@ -92,11 +92,11 @@ def test_unlinked_labels_are_refused_linked_or_taken_at_their_word(unlinked: tup
 
 def test_a_table_without_tracks_is_linked_on_request(tmp_path: Path, make_movie: MakeMovie) -> None:
     archive = Archive("/archive", (make_movie(t=12, y=70, x=70),), ())
-    walkers().drop(columns=["track_id", "true"]).to_csv(tmp_path / "cells.csv", index=False)
+    walkers(step_px=1).drop(columns=["track_id", "true"]).to_csv(tmp_path / "cells.csv", index=False)
     with pytest.raises(UserError, match="there is no column track_id: the cells are not linked from frame to frame. link them with --link laptrack"):
         read_cells(tmp_path / "cells.csv", archive)
     assert read_cells(tmp_path / "cells.csv", archive, link="laptrack").table["track_id"].value_counts().tolist() == [12] * 9
-    walkers().to_csv(tmp_path / "tracks.csv", index=False)
+    walkers(step_px=1).to_csv(tmp_path / "tracks.csv", index=False)
     with pytest.raises(UserError, match="tracks.csv: the table has track ids already. leave --link out"):
         read_cells(tmp_path / "tracks.csv", archive, link="laptrack")
 

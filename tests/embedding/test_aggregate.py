@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from cellvjepa.embedding import aggregate as module
-from cellvjepa.embedding.aggregate import aggregate, rows_of
+from cellvjepa.embedding.aggregate import aggregate
 from cellvjepa.embedding.store import Embeddings, open_store
 from cellvjepa.embedding.tables import export
 from cellvjepa.errors import UserError
@@ -109,12 +109,6 @@ def test_places_of_a_grid_are_cells(tmp_path) -> None:
     table = rows_of_tracks(("a.tif", -1, (0, 4)), ("a.tif", -1, (0, 4))).assign(x_px=[8, 8, 24, 24], clip_id=list("abcd"))
     found = aggregate(open_store(store_of_table(tmp_path / "s.zarr", table, np.arange(4.0)[:, None])), "track")
     assert found.table[["track_id", "x_px", "n"]].to_numpy().tolist() == [[-1, 8, 2], [-1, 24, 2]]
-
-
-def test_rows_are_read_in_any_order(embeddings: Embeddings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_ROWS", 3)
-    rows = np.array([6, 0, 3, 3, 2])
-    np.testing.assert_array_equal(rows_of(embeddings, rows), VECTORS[rows].astype(np.float32))
 
 
 def test_what_cannot_be_averaged(embeddings: Embeddings, tmp_path) -> None:

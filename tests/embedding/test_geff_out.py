@@ -64,7 +64,7 @@ def test_each_movie_is_a_graph_of_its_own_with_a_safe_name(tmp_path, monkeypatch
 
 def test_planes_become_an_axis_where_there_are_some(tmp_path) -> None:
     table = rows_of_tracks(("a.tif", 1, (0, 4))).assign(z_px=[1.0, 2.0], time_s=np.nan, y_um=np.nan, x_um=np.nan, embedding=[7, 8])
-    graph, metadata = read(export(store_of_table(tmp_path / "s.zarr", table, np.zeros((2, 3))), tmp_path / "t.geff"))
+    graph, metadata = read(export(store_of_table(tmp_path / "s.zarr", table, np.ones((2, 3))), tmp_path / "t.geff"))
     assert [(axis.name, axis.scale) for axis in metadata.axes] == [("t", None), ("z", None), ("y", None), ("x", None)]
     assert (graph.nodes[1]["z"], graph.nodes[1]["embedding_"]) == (2.0, 8)
 
@@ -79,7 +79,7 @@ def test_edges_do_not_depend_on_the_order_of_rows() -> None:
 
 
 def test_what_is_there_stays_until_the_graph_is_complete(tmp_path) -> None:
-    made = store_of_table(tmp_path / "s.zarr", DIVIDING, np.zeros((6, 2)))
+    made = store_of_table(tmp_path / "s.zarr", DIVIDING, np.ones((6, 2)))
     target = export(made, tmp_path / "t.geff")
     before = sorted(p.relative_to(target) for p in target.rglob("*"))
 

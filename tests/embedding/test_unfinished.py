@@ -254,7 +254,7 @@ def test_a_full_disk_keeps_what_is_done(embed_toy, whole, small_chunks, tmp_path
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(unfinished.zarr, "open_array", full)
+        patch.setattr(unfinished, "open_to_write", full)
         with pytest.raises(UserError, match="s.zarr: the disk is full. free some space"):
             embed_toy(path)
     seen = []

@@ -14,7 +14,7 @@ from cellvjepa.probing import nuisances
 from cellvjepa.probing.nuisances import Reading, StoreReport, nuisances_of, score_nuisances
 from tests.embedding.made_up import rows_of_tracks, store_of_table
 
-CONFIG = ProbeConfig(folds=4, bootstrap=60)
+CONFIG = ProbeConfig(folds=4, bootstrap=30)
 
 
 def screen() -> pd.DataFrame:
@@ -86,7 +86,7 @@ def test_labels_that_follow_the_plate_are_a_shortcut(tmp_path: Path) -> None:
 def test_too_few_groups_give_a_reason_and_no_number(tmp_path: Path) -> None:
     by_name = named(scored(tmp_path, screen(), labelled=False))
     assert by_name["well"].scores == {}
-    assert by_name["well"].reason.startswith("too few groups: class 'A1' occurs in one group only")
+    assert by_name["well"].reason.startswith("too few independent groups: class 'A1' occurs in one group only")
     assert "padded" not in by_name
 
 

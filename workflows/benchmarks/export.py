@@ -26,7 +26,7 @@ import torch
 
 from cellvjepa.cells.table import read_cells
 from cellvjepa.cells.windows import track_windows
-from cellvjepa.config import EmbedConfig
+from cellvjepa.config import EmbedConfig, config_from
 from cellvjepa.embedding.embed import embed_windows
 from cellvjepa.embedding.provenance import Provenance, Source
 from cellvjepa.embedding.reading import read_batches
@@ -55,8 +55,7 @@ def fastest_s(work: Callable[[], object], rounds: int) -> float:
 def embedding_ratio(scratch: Path, clips: int, rounds: int) -> tuple[float, float]:
     """Return clips/s of ``embed_windows`` and of the bare forward, on the CPU."""
     encoder, card = load_encoder(locate_encoder(Path("encoder_tiny")))
-    config = card.provenance["config"]
-    shape = ClipShape(**{key: tuple(v) if isinstance(v, list) else v for key, v in config["clip"].items()})
+    shape = ClipShape.of(config_from(card.provenance["config"]).clip)
     archive = open_archive(sample_data_folder() / "simulated")
     movies = levelled(archive.movies)
     found = track_windows(movies, read_cells(sample_data_folder() / "simulated" / "cells.csv", archive), shape, 4, 0.5)

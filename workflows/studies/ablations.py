@@ -36,7 +36,7 @@ TRAINED: dict[str, tuple[str, ...]] = {
     "preset": (),
     "multi-block masks": (f"masks.generators=[{_BLOCKS}]",),
     "random tubes": (f"masks.generators=[{_TUBES}, {_TUBES}]",),
-    "pixels": ("training.objective=pixels", "training.variance_covariance=0", "training.auxiliary=none"),
+    "pixels": ("training.objective=pixels", "training.variance_covariance=0", "training.auxiliary=none", "monitor.stop_on_collapse=false"),
     "single frames": ("clip.frames=1", "model.tubelet=[1, 1, 8, 8]", f"masks.generators=[{_BLOCKS}]"),
 }
 RANDOM, HANDMADE = "random weights", "hand-made features"

@@ -86,7 +86,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "unrest x 3": ("training.auxiliary_weight=6",),
     "auxiliary pixels": ("training.auxiliary=pixels",),
     "auxiliary differences": ("training.auxiliary=differences",),
-    "pixels": ("training.objective=pixels", "training.variance_covariance=0", "training.auxiliary=none"),
+    "pixels": ("training.objective=pixels", "training.variance_covariance=0", "training.auxiliary=none", "monitor.stop_on_collapse=false"),
     "frozen teacher (of pixels)": ("training.objective=frozen_teacher",),
     "no eye for change": ("model.change_gain=0",),
     "eye for change 1": ("model.change_gain=1",),

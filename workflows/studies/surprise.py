@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
 
 from cellvjepa.cells.table import Cells, read_cells
+from cellvjepa.embedding.cell_surprise import cells_surprise
 from cellvjepa.embedding.dense import FEATURES, write_dense_maps
 from cellvjepa.embedding.map_image import Steps, new_map, open_map, place_of
 from cellvjepa.embedding.provenance import reference_of
-from cellvjepa.embedding.surprise import Foreteller, cells_surprise, write_surprise
+from cellvjepa.embedding.surprise import Foreteller, write_surprise
 from cellvjepa.embedding.tiles import tile_movie
 from cellvjepa.model.encoder import new_encoder
 from cellvjepa.model.predictor import new_predictor
@@ -55,17 +55,19 @@ class Recording:
     questions: tuple[tuple[str, str, tuple[str, ...]], ...]  # a name, the event, what is quiet
 
 
-def simulated() -> Recording:
+def simulated(fields: int) -> Recording:
     folder = sample_data_folder() / "simulated"
     archive = open_archive(folder)
+    movies = levelled(archive.movies[:fields])
     labels = pd.read_csv(folder / "labels.csv")
+    labels = labels[labels["movie"].isin([movie.name for movie in movies])]
     rows = [(row.movie, row.track_id, t, row.label) for row in labels.itertuples() for t in range(row.t_start, row.t_stop)]
     others = ("resting", "jittering", "migrating", "pulsing")
     questions = tuple(
         (f"{event} / {name}", event, quiet) for event in ("dividing", "dying") for name, quiet in (("resting", ("resting",)), ("all others", others))
     )
     cells = read_cells(folder / "cells.csv", archive)
-    return Recording("simulated", levelled(archive.movies), cells, pd.DataFrame(rows, columns=[*KEY, "deed"]), questions)
+    return Recording("simulated", movies, cells, pd.DataFrame(rows, columns=[*KEY, "deed"]), questions)
 
 
 def nuclei(folder: Path) -> Recording:
@@ -129,7 +131,7 @@ def feature_change(foreteller: Foreteller, movie: Movie, folder: Path) -> Path:
     return path
 
 
-def measures(recording: Recording, foreteller: Foreteller, folder: Path) -> pd.DataFrame:
+def measures(recording: Recording, foreteller: Foreteller, folder: Path, overlap: float) -> pd.DataFrame:
     """Return each measure of each cell and frame, a column each."""
     asked = {
         "surprise, from the rest": replace(foreteller, seen="rest"),
@@ -139,8 +141,8 @@ def measures(recording: Recording, foreteller: Foreteller, folder: Path) -> pd.D
     changes: dict[str, Callable[[Foreteller, Movie, Path], Path]] = {"change of pixels": pixel_change, "change of features": feature_change}
     found = recording.deeds
     for number, (name, how) in enumerate(asked.items()):
-        maps = write_surprise(how, recording.movies, folder / f"{recording.name}{number}")
-        found = with_measure(found, cells_surprise(how, recording.movies, recording.cells, maps), name)
+        maps = write_surprise(how, recording.movies, folder / f"{recording.name}{number}", overlap=overlap)
+        found = with_measure(found, cells_surprise(how, recording.movies, recording.cells, maps, overlap=overlap), name)
         print(f"{recording.name}: {name}", flush=True)
     for name, change in changes.items():
         maps = [change(foreteller, movie, folder / recording.name) for movie in recording.movies]
@@ -152,31 +154,37 @@ def with_measure(table: pd.DataFrame, found: pd.DataFrame, name: str) -> pd.Data
     return table.merge(found[[*KEY, "surprise"]].rename(columns={"surprise": name}), on=KEY, how="left")
 
 
-def roc_auc(events: np.ndarray, quiet: np.ndarray) -> tuple[float, int]:
-    """Return the share of pairs in which the event has more (ties count half), and the number of pairs."""
-    pairs = len(events) * len(quiet)
-    if not pairs:
-        return float("nan"), 0
-    ranks = rankdata(np.concatenate([events, quiet]))[: len(events)]
-    return (ranks.sum() - len(events) * (len(events) + 1) / 2) / pairs, pairs
+@dataclass(frozen=True)
+class Score:
+    """ROC-AUC with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.2f}-{self.high:.2f})"
 
 
-def score(table: pd.DataFrame, name: str, event: str, quiet: tuple[str, ...], same_time: bool) -> float:
-    wins = pairs = 0.0
-    for _, part in table.groupby(["movie", "step"]) if same_time else [(None, table)]:
-        values, deeds = part[name].to_numpy(), part["deed"].to_numpy()
-        auc, count = roc_auc(values[deeds == event], values[np.isin(deeds, quiet)])
-        wins, pairs = wins + (auc * count if count else 0), pairs + count
-    return wins / pairs if pairs else float("nan")
-
-
-def with_interval(table: pd.DataFrame, name: str, event: str, quiet: tuple[str, ...], same_time: bool) -> str:
-    value = score(table, name, event, quiet, same_time)
-    tracks = [part for _, part in table.groupby(["movie", "track_id"])]
-    rng = np.random.default_rng(0)
-    drawn = [score(pd.concat([tracks[i] for i in rng.integers(0, len(tracks), len(tracks))]), name, event, quiet, same_time) for _ in range(ROUNDS)]
-    low, high = np.nanpercentile(drawn, (5, 95))
-    return f"{value:.3f} ({low:.2f}-{high:.2f})"
+def score(table: pd.DataFrame, name: str, event: str, quiet: tuple[str, ...], same_time: bool, rounds: int = ROUNDS) -> Score:
+    """Return the share of pairs of an event and a quiet step in which the event has more (ties count half), resampled by track."""
+    here, there = table[table["deed"] == event], table[table["deed"].isin(quiet)]
+    more_EQ = np.sign(here[name].to_numpy()[:, None] - there[name].to_numpy()) / 2 + 0.5
+    pairs_EQ = np.ones_like(more_EQ)
+    if same_time:
+        times = table.groupby(["movie", "step"]).ngroup()
+        pairs_EQ = (times[here.index].to_numpy()[:, None] == times[there.index].to_numpy()).astype(float)
+    tracks = table.groupby(["movie", "track_id"]).ngroup()
+    of_event, of_quiet = tracks[here.index].to_numpy(), tracks[there.index].to_numpy()
+    rng, count = np.random.default_rng(0), int(tracks.max()) + 1
+    values = []
+    for number in range(rounds + 1):  # the first one is no resampling: every track once
+        times_drawn = np.bincount(rng.integers(0, count, count), minlength=count) if number else np.ones(count)
+        weights_E, weights_Q = times_drawn[of_event], times_drawn[of_quiet]
+        pairs = weights_E @ pairs_EQ @ weights_Q
+        values.append(weights_E @ (more_EQ * pairs_EQ) @ weights_Q / pairs if pairs else np.nan)
+    low, high = np.nanpercentile(values[1:], (5, 95))
+    return Score(float(values[0]), float(low), float(high))
 
 
 def lines(recording: Recording, table: pd.DataFrame, frames_per_step: int) -> Iterator[str]:
@@ -189,8 +197,8 @@ def lines(recording: Recording, table: pd.DataFrame, frames_per_step: int) -> It
     )
     yield "|---" * (1 + 2 * len(recording.questions)) + "|"
     for name in names:
-        known = steps[steps[name].notna()]
-        cells = [with_interval(known, name, event, quiet, same) for _, event, quiet in recording.questions for same in (False, True)]
+        known = steps[steps[name].notna()].reset_index(drop=True)
+        cells = [str(score(known, name, event, quiet, same)) for _, event, quiet in recording.questions for same in (False, True)]
         yield f"| {name} | " + " | ".join(cells) + " |"
     counts = steps["deed"].value_counts()
     yield ""
@@ -202,6 +210,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--nuclei", type=Path)
+    parser.add_argument("--fields", type=int, default=6, help="of the simulation")
+    parser.add_argument("--overlap", type=float, default=0.5, help="of clips")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path, help="keep the measures of each cell and frame as CSV, named after this")
     args = parser.parse_args()
@@ -210,11 +220,11 @@ def main() -> None:
     config = encoder_card.provenance["config"]
     shape = ClipShape(**{key: value for key, value in config["clip"].items() if key in ClipShape.__dataclass_fields__})
     foreteller = Foreteller(model, card, shape, reference_of(encoder_card))
-    recordings = [simulated()] + ([nuclei(args.nuclei)] if args.nuclei else [])
+    recordings = [simulated(args.fields)] + ([nuclei(args.nuclei)] if args.nuclei else [])
     text = []
     for recording in recordings:
         with tempfile.TemporaryDirectory() as scratch:
-            table = measures(recording, foreteller, Path(scratch))
+            table = measures(recording, foreteller, Path(scratch), args.overlap)
         if args.table:
             table.to_csv(args.table.with_name(f"{args.table.stem}_{recording.name}.csv"), index=False)
         text += list(lines(recording, table, model.target_encoder.shape.tubelet[0]))
