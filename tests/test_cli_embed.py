@@ -34,13 +34,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             labels[t, 50:56, 50:56] = 3
     pixels[labels == 1] += 900
     pixels[labels == 2] += 400
-    options = {"imagej": True, "metadata": {"axes": "TYX", "finterval": 60.0}}
-    tifffile.imwrite(path / "movie.tif", pixels, **options)
+    metadata = {"axes": "TYX", "finterval": 60.0}
+    tifffile.imwrite(path / "movie.tif", pixels, imagej=True, metadata=metadata)
     (path / "labels").mkdir()
-    tifffile.imwrite(path / "labels" / "movie_labels.tif", labels, **options)
-    t = np.arange(24)
-    walks = pd.DataFrame({"track_id": 1, "t": t, "y_px": 23.5, "x_px": 11.5 + 2 * t})
-    rests = pd.DataFrame({"track_id": 2, "t": t, "y_px": 35.5, "x_px": 33.5})
+    tifffile.imwrite(path / "labels" / "movie_labels.tif", labels, imagej=True, metadata=metadata)
+    frames = np.arange(24)
+    walks = pd.DataFrame({"track_id": 1, "t": frames, "y_px": 23.5, "x_px": 11.5 + 2 * frames})
+    rests = pd.DataFrame({"track_id": 2, "t": frames, "y_px": 35.5, "x_px": 33.5})
     pd.concat([walks, rests]).to_csv(path / "cells.csv", index=False)
     return path
 

@@ -45,7 +45,9 @@ def read_ctc(path: Path, movies: Sequence[Movie], strict: bool, progress: Progre
         If a file cannot be read, there are no masks, none of them is of a movie here, or something does not fit and it is strict.
     """
     folders = [path.parent] if path.name in _FILES else list(_folders(path))
-    tables, images, refused = [], {}, []
+    tables: list[pd.DataFrame] = []
+    images: dict[str, Movie] = {}
+    refused: list[UserError] = []
     for folder in folders:
         try:
             movie = _movie_of(folder, movies)

@@ -6,6 +6,7 @@ Specification: https://liveimagetrackingtools.org/geff. Read without the referen
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,14 +25,15 @@ from cellvjepa.cells.units import in_pixels
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_movie
-from cellvjepa.movies.readers.zarr.array import array_at, refuse_what_is_not_there
+from cellvjepa.movies.readers.zarr.array import StoredArray, array_at
 from cellvjepa.movies.readers.zarr.folder import LocalFolder, parts_within
 from cellvjepa.movies.readers.zarr.metadata import Node, array_node, node_at
 from cellvjepa.progress import Progress
 
 _LOG = logging.getLogger(__name__)
 _AGAIN = "write it again with a current version of geff"
-_MOST_BYTES = 2**32  # of one array
+_MOST_BYTES = 2**31  # of one array
+_MOST_FILES = 100_000
 _IN_SECONDS = {"millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _MOST_FOLDERS = 200  # of a store, to look for a graph in
 
@@ -92,8 +94,9 @@ class _Graph:
 
     def axis(self, letter: str) -> Mapping[str, Any] | None:
         """Return what is said of the axis t, z, y or x, by its name or else by its role."""
-        axes = self.said.get("axes")
-        axes = [axis for axis in axes if isinstance(axis, dict) and isinstance(axis.get("name"), str)] if isinstance(axes, list) else []
+        found = self.said.get("axes")
+        axes: list[dict[str, Any]] = [axis for axis in found if isinstance(axis, dict)] if isinstance(found, list) else []
+        axes = [axis for axis in axes if isinstance(axis.get("name"), str)]
         hints = self.said.get("display_hints")
         role = {"t": "display_time", "z": "display_depth", "y": "display_vertical", "x": "display_horizontal"}[letter]
         hinted = hints.get(role) if isinstance(hints, dict) else None
@@ -106,8 +109,16 @@ class _Graph:
         unit = (self.axis(letter) or {}).get("unit")
         return unit if isinstance(unit, str) else None
 
-    def array(self, inner: str) -> npt.NDArray[Any] | None:
-        """Read an array of numbers, if it is there; no size is believed that the files contradict."""
+    def array(self, inner: str, rows: int | None = None) -> npt.NDArray[Any] | None:
+        """Read an array of numbers, if it is there; no size is believed that the files contradict.
+
+        Parameters
+        ----------
+        inner
+            Its path in the group.
+        rows
+            How many rows it must have; None: as many as it says, but then all of it must be there. (Of properties, chunks of zeros need not be.)
+        """
         import zarr
 
         folder = self.node.folder.child(inner)
@@ -118,23 +129,28 @@ class _Graph:
         if isinstance(shape, list) and 0 in shape:
             return np.zeros([n if isinstance(n, int) and 0 <= n < 8 else 0 for n in shape], np.int64)
         stored = array_at(self.node, inner)
-        size = int(np.prod(stored.shape, dtype=np.float64)) * stored.dtype.itemsize
-        if size > _MOST_BYTES:
-            raise UserError(f"{inner} claims {size:,} bytes", _AGAIN, self.where)
-        refuse_what_is_not_there(stored, self.where)
+        size, claimed = float(np.prod(stored.shape, dtype=np.float64)) * stored.dtype.itemsize, _files(stored)
+        if size > _MOST_BYTES or claimed > _MOST_FILES:
+            raise UserError(f"{inner} claims {size:,.0f} bytes in {claimed:,} files", _AGAIN, self.where)
+        if rows is not None and stored.shape[0] != rows:
+            raise UserError(f"{inner:.80} has {stored.shape[0]} values for {rows} nodes", _AGAIN, self.where)
+        there = folder.count_files(claimed) if rows is None else None
+        if there is not None and there < claimed:
+            raise UserError(f"{inner} claims {claimed:,} files, but {there:,} are there", "copy it again", self.where)
         try:
             return np.asarray(zarr.open_array(folder.address, mode="r", zarr_format=3 if stored.zarr_format == 3 else 2)[...])
         except Exception as error:  # zarr and its codecs raise whatever they run into
-            raise UserError(f"{inner} cannot be read ({str(error)[:120] or type(error).__name__})", "copy it again", self.where) from None
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            raise UserError(f"{inner} cannot be read ({reason})", "copy it again", self.where) from None
 
     def prop(self, name: str, count: int) -> npt.NDArray[np.float64] | None:
         """Read a property of nodes: one number each, NaN where it is missing; None where there is no such property."""
-        found = self.array(f"nodes/props/{'/'.join(parts_within(name, self.where))}/values")
-        if found is None or found.ndim != 1:
-            return None
-        if len(found) != count:
-            raise UserError(f"the property {name!r:.60} has {len(found)} values for {count} nodes", _AGAIN, self.where)
-        return found.astype(np.float64)
+        found = self.array(f"nodes/props/{'/'.join(parts_within(name, self.where))}/values", count)
+        return None if found is None or found.ndim != 1 else found.astype(np.float64)
+
+
+def _files(array: StoredArray) -> int:
+    return math.prod(math.ceil(n / c) for n, c in zip(array.shape, array.files, strict=True))
 
 
 def _graph_in(path: Path) -> Node | None:

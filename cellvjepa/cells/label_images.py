@@ -51,7 +51,9 @@ def read_label_images(
         If an image cannot be read or is no label image, none belongs to a movie and is as large as it is, or pixel values seem to be no
         track ids.
     """
-    tables, images, refused = [], {}, []
+    tables: list[pd.DataFrame] = []
+    images: dict[str, Movie] = {}
+    refused: list[UserError] = []
     for image, movie in label_pairs(path, movies, refused=None if strict else refused):
         try:
             check_labels(image, movie)

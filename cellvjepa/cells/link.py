@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -75,7 +76,7 @@ def why_unlinked(table: pd.DataFrame) -> str | None:
     frames = table.groupby("t")["track_id"]
     counted = (frames.max() == frames.size()).mean() >= _COUNTED
     followed = pairs = 0
-    at = {int(t): rows[["track_id", "y_px", "x_px"]].to_numpy(np.float64) for t, rows in table.groupby("t")}
+    at = {int(str(t)): rows[["track_id", "y_px", "x_px"]].to_numpy(np.float64) for t, rows in table.groupby("t")}
     steps = [t for t in at if t + 1 in at]
     for t in steps[:: max(1, len(steps) // _MOST_FRAMES)]:
         here, there = at[t], at[t + 1]
@@ -137,7 +138,7 @@ def _reach_px(table: pd.DataFrame, dimensions: int) -> float:
     if not sizes.size:
         return _RADIUS_PX
     size = float(np.median(sizes))
-    return _DIAMETERS * (2 * np.sqrt(size / np.pi) if dimensions == 2 else np.cbrt(6 * size / np.pi)).item()
+    return _DIAMETERS * (2 * math.sqrt(size / math.pi) if dimensions == 2 else math.cbrt(6 * size / math.pi))
 
 
 def _nearest(here_ND: npt.NDArray[np.float64], there_MD: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

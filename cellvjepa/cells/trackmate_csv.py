@@ -109,4 +109,4 @@ def _table_of_edges(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.int64
     if not {"SPOT_SOURCE_ID", "SPOT_TARGET_ID"} <= set(table.columns):
         raise UserError("this is not TrackMate's table of edges", "save that one beside the table of spots, or move this one away", beside[0])
     numbers = table[["SPOT_SOURCE_ID", "SPOT_TARGET_ID"]].apply(pd.to_numeric, errors="coerce").dropna()
-    return numbers.to_numpy(np.int64)
+    return np.asarray(numbers, np.int64)

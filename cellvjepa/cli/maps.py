@@ -39,6 +39,9 @@ def surprise(
     seen: Annotated[
         From, typer.Option("--from", help="What each time step is foretold from: the rest of the clip, before and after it, or the past alone.")
     ] = From.rest,
+    refit: Annotated[
+        bool, typer.Option(help="Fit the predictor's last layer anew to each movie, without labels; without this most predictors say little.")
+    ] = True,
     overlap: Annotated[float, typer.Option(help="Share of a clip that it has in common with the next one, along each axis.", min=0, max=0.9)] = 0.5,
     axes: Axes = None,
     pattern: Pattern = None,
@@ -63,7 +66,7 @@ def surprise(
     network, encoder_card, card = load_predictor(model)
     values = config_from(encoder_card.provenance.get("config", {}), overrides or (), model)
     network.to(choose_device(values.embed.device))
-    foreteller = Foreteller(network, card, ClipShape.of(values.clip), reference_of(encoder_card), seen.value)
+    foreteller = Foreteller(network, card, ClipShape.of(values.clip), reference_of(encoder_card), seen.value, refit)
     with Terminal() as terminal:
         archive = open_for_clips(paths, Given(axes, pattern), values, terminal)
         table = None if cells is None else read_cells(cells, archive, progress=terminal)

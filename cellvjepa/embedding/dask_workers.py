@@ -65,15 +65,14 @@ class DaskWorkers:
             executor = client.get_executor(retries=_RETRIES, pure=False)
             # Made once: to find out how a series of thousands of files is opened again takes its time.
             with _said_readably(self.address):
-                yield _Tasks(client, executor, job, pickle.dumps(tuple(movies)))
+                yield _Tasks(client, executor, pickle.dumps((job, tuple(movies))))
 
 
 @dataclass(frozen=True, eq=False)
 class _Tasks:
     client: Client
     executor: Executor
-    job: Job
-    movies: bytes
+    work: bytes
     batches_at_once: int = _BATCHES_AT_ONCE
 
     @property
@@ -83,11 +82,20 @@ class _Tasks:
         return 3 * max(1, threads)
 
     def submit(self, clips: Sequence[Clip]) -> Future[Vectors]:
-        return self.executor.submit(compute_there, self.job, self.movies, tuple(clips), __version__)
+        return self.executor.submit(compute_there, self.work, tuple(clips), __version__)
 
 
-def compute_there(job: Job, movies: bytes, clips: Sequence[Clip], version: str) -> Vectors:
+def compute_there(work: bytes, clips: Sequence[Clip], version: str) -> Vectors:
     """Compute vectors in a worker.
+
+    Parameters
+    ----------
+    work
+        A pickled :class:`~cellvjepa.embedding.workers.Job` and its movies.
+    clips
+        What to compute.
+    version
+        Of the program that asks.
 
     Raises
     ------
@@ -96,9 +104,10 @@ def compute_there(job: Job, movies: bytes, clips: Sequence[Clip], version: str) 
     """
     if version != __version__:
         raise UserError(f"a worker has cellvjepa {__version__}, and this is {version}", "install the same version for all", "dask")
+    job, movies = _opened_there(work)
     encoder = _encoder_there(job.model, job.checkpoint_sha256, job.device)
     with one_core_each():
-        return job.compute(encoder, _movies_there(movies), clips)
+        return job.compute(encoder, movies, clips)
 
 
 @functools.lru_cache(maxsize=1)
@@ -110,9 +119,9 @@ def _encoder_there(model: str, sha256: str, device: str) -> Encoder:
 
 
 @functools.lru_cache(maxsize=1)
-def _movies_there(movies: bytes) -> tuple[Movie, ...]:
+def _opened_there(work: bytes) -> tuple[Job, tuple[Movie, ...]]:
     # From our own process, over dask's connection; nothing that lay on a disk.
-    found: tuple[Movie, ...] = pickle.loads(movies)  # noqa: S301
+    found: tuple[Job, tuple[Movie, ...]] = pickle.loads(work)  # noqa: S301
     return found
 
 

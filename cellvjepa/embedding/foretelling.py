@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from cellvjepa.model.predictor_file import Hides
 from cellvjepa.model.vjepa import VJepa
 
 Seen = Literal["rest", "past"]
+_RIDGE, _LEAST = 1e-3, 1e-9  # of the mean variance of what the predictor says
 
 
 def hidden_steps(grid: Grid, seen: Seen) -> list[int]:
@@ -54,6 +56,14 @@ def mask_token(hides: Sequence[Hides]) -> int:
     return hides.index("future") if "future" in hides else len(hides) - 1
 
 
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """A linear layer upon what the predictor says: z ``matrix_DD`` + ``bias_D``, float32."""
+
+    matrix_DD: torch.Tensor
+    bias_D: torch.Tensor
+
+
 def latent_errors(
     model: VJepa,
     pixels_B1TZYX: torch.Tensor,
@@ -61,6 +71,7 @@ def latent_errors(
     token: int,
     scale_4: torch.Tensor | None = None,
     precision: Precision = "float32",
+    readout: Readout | None = None,
 ) -> torch.Tensor:
     """Return mean |z - h| at each token: how far what the predictor says is from the target (V-JEPA, arXiv 2404.08471, equation 1).
 
@@ -80,6 +91,8 @@ def latent_errors(
         As for :class:`cellvjepa.model.encoder.Encoder`.
     precision
         Of the matrix products.
+    readout
+        What z goes through first (:func:`fit_readout`); None: nothing.
 
     Returns
     -------
@@ -87,19 +100,63 @@ def latent_errors(
         (B, N) float32 over the target's D numbers; NaN at time steps that are not foretold.
     """
     grid = model.target_encoder.grid_of(pixels_B1TZYX)
-    masks = [
-        Mask(mask.context_BK.to(pixels_B1TZYX.device), mask.target_BM.to(pixels_B1TZYX.device)) for mask in step_masks(grid, seen, len(pixels_B1TZYX))
-    ]
     errors = torch.full((len(pixels_B1TZYX), grid.tokens), torch.nan, device=pixels_B1TZYX.device)
+    for mask, said_BMD, target_BMD in _answers(model, pixels_B1TZYX, seen, token, scale_4, precision):
+        said = said_BMD if readout is None else said_BMD @ readout.matrix_DD + readout.bias_D
+        errors.scatter_(1, mask.target_BM, (said - target_BMD).abs().mean(dim=-1))
+    return errors
+
+
+def fit_readout(
+    model: VJepa,
+    clips: Iterable[torch.Tensor],
+    seen: Seen,
+    token: int,
+    scale_4: torch.Tensor | None = None,
+    precision: Precision = "float32",
+) -> Readout:
+    """Fit the predictor's last layer anew, by ridge regression of what it should say on what it says.
+
+    Predictors hedge: between training masks and whole hidden steps, and between movies, they say little more than the average, and
+    then the error is how unusual a place looks rather than how unexpected it is. A linear layer brings out what they do know. It needs
+    no labels.
+
+    Parameters
+    ----------
+    clips
+        Batches of clips as for :func:`latent_errors`, of the movie that is to be judged.
+    """
+    dim = model.target_encoder.shape.dim
+    products, sums = torch.zeros(2 * dim, 2 * dim, dtype=torch.float64), torch.zeros(2 * dim, dtype=torch.float64)
+    count = 0
+    device = torch.device("cpu")
+    for pixels in clips:
+        device = pixels.device
+        for _, said_BMD, target_BMD in _answers(model, pixels, seen, token, scale_4, precision):
+            both = torch.cat([said_BMD, target_BMD], dim=-1).flatten(0, 1).cpu().double()
+            products, sums, count = products + both.T @ both, sums + both.sum(dim=0), count + len(both)
+    assert count, "no clip to fit to"
+    mean = sums / count
+    covariance = products / count - torch.outer(mean, mean)
+    of_said = covariance[:dim, :dim]
+    penalty = _RIDGE * of_said.diagonal().mean().clamp_min(_LEAST)
+    matrix = torch.linalg.solve(of_said + penalty * torch.eye(dim, dtype=torch.float64), covariance[:dim, dim:])
+    return Readout(matrix.float().to(device), (mean[dim:] - mean[:dim] @ matrix).float().to(device))
+
+
+def _answers(
+    model: VJepa, pixels_B1TZYX: torch.Tensor, seen: Seen, token: int, scale_4: torch.Tensor | None, precision: Precision
+) -> list[tuple[Mask, torch.Tensor, torch.Tensor]]:
+    """Return for each foretold step its mask, what the predictor says and what it should say, (B, M, D) float32."""
+    device = pixels_B1TZYX.device
+    grid = model.target_encoder.grid_of(pixels_B1TZYX)
+    masks = [Mask(mask.context_BK.to(device), mask.target_BM.to(device)) for mask in step_masks(grid, seen, len(pixels_B1TZYX))]
     if not masks:
-        return errors
+        return []
     groups = [mask.context_BK.shape[1] for mask in masks]
-    with torch.inference_mode(), autocast(pixels_B1TZYX.device, precision):
+    with torch.inference_mode(), autocast(device, precision):
         targets_BND = model.targets(pixels_B1TZYX, scale_4)
         # All masks in one pass, as in training: each sees itself alone.
         context = model.context_encoder(pixels_B1TZYX, torch.cat([mask.context_BK for mask in masks], dim=1), scale_4, groups)
         predicted = model.predictor(context, masks, [token] * len(masks), grid, scale_4)
-    for mask, said_BMD in zip(masks, predicted, strict=True):
-        error_BM = (said_BMD.float() - gather_tokens(targets_BND, mask.target_BM).float()).abs().mean(dim=-1)
-        errors.scatter_(1, mask.target_BM, error_BM)
-    return errors
+    return [(mask, said.float(), gather_tokens(targets_BND, mask.target_BM).float()) for mask, said in zip(masks, predicted, strict=True)]

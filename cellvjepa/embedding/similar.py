@@ -28,8 +28,9 @@ from cellvjepa.errors import UserError
 from cellvjepa.progress import Progress, silent
 from cellvjepa.writing import atomic_path
 
-_COMPONENTS = 63  # with the rest, rows of 256 bytes
-_CANDIDATES = 1024
+_COMPONENTS = 31  # with the rest, rows of 128 bytes
+_CANDIDATES = 16_384
+_LOOKED_AT_ONCE = 256
 _MOST_CANDIDATES = 65_536  # so that a query ends soon even where no few components carry the vectors
 _BEYOND_ROUNDING = 1e-5
 
@@ -131,21 +132,32 @@ class Index:
         rows = len(self.embeddings)
         query_1D = self.bounds.unit(self.embeddings.vectors_at(np.array([row])))
         bound_N = self.bounds.turned_NE @ self.bounds.turned(query_1D)[0]
-        asked = _CANDIDATES + count
-        while True:
-            asked = min(asked, rows)
-            candidates, next_bound = _highest(bound_N, asked)
-            candidates = candidates[self._others(row, candidates, overlapping)]
-            similarity = self.bounds.unit(self.embeddings.vectors_at(candidates)) @ query_1D[0]
-            order = np.lexsort((candidates, -similarity))[:count]
-            exact = asked == rows or (len(order) == count and bool(similarity[order[-1]] >= next_bound + _BEYOND_ROUNDING))
-            if exact or (asked >= _MOST_CANDIDATES and len(order) == count):
-                break
-            asked *= 4
-        nearest = candidates[order]
+        asked = min(rows, _CANDIDATES + count)
+        nearest, similarity, exact = self._nearest(query_1D[0], bound_N, row, count, asked, overlapping)
+        while not (exact or (asked >= _MOST_CANDIDATES and len(nearest) == count)):
+            asked = min(rows, 4 * asked)
+            nearest, similarity, exact = self._nearest(query_1D[0], bound_N, row, count, asked, overlapping)
         table = self.embeddings.table.iloc[nearest].reset_index(drop=True)
-        found = pd.DataFrame({"similarity": similarity[order].astype(float).clip(-1, 1), "row": nearest})
+        found = pd.DataFrame({"similarity": similarity.astype(float).clip(-1, 1), "row": nearest})
         return Neighbours(row, pd.concat([found, table.drop(columns=["similarity", "row"], errors="ignore")], axis="columns"), exact)
+
+    def _nearest(
+        self, query_D: Numbers, bound_N: Numbers, row: int, count: int, asked: int, overlapping: bool
+    ) -> tuple[npt.NDArray[np.int64], Numbers, bool]:
+        """Look at the rows of the highest bounds, the highest first, until no other can be among the nearest."""
+        candidates, rest = _highest(bound_N, asked)
+        candidates = candidates[np.argsort(-bound_N[candidates], kind="stable")]
+        nearest, similarity = np.empty(0, np.int64), np.empty(0, np.float32)
+        for start in range(0, asked, _LOOKED_AT_ONCE):
+            if len(nearest) == count and similarity[-1] >= bound_N[candidates[start]] + _BEYOND_ROUNDING:
+                return nearest, similarity, True
+            some = candidates[start : start + _LOOKED_AT_ONCE]
+            some = some[self._others(row, some, overlapping)]
+            nearest = np.concatenate([nearest, some])
+            similarity = np.concatenate([similarity, self.bounds.unit(self.embeddings.vectors_at(some)) @ query_D])
+            order = np.lexsort((nearest, -similarity))[:count]
+            nearest, similarity = nearest[order], similarity[order]
+        return nearest, similarity, asked == len(bound_N) or (len(nearest) == count and bool(similarity[-1] >= rest + _BEYOND_ROUNDING))
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -163,7 +175,8 @@ class Index:
         if here["track_id"] < 0:
             same &= (table["y_px"] == here["y_px"]) & (table["x_px"] == here["x_px"])
         same &= (table["t_start"] < here["t_stop"]) & (table["t_stop"] > here["t_start"])
-        return others & ~same.to_numpy()
+        apart: npt.NDArray[np.bool_] = others & ~same.to_numpy(bool)
+        return apart
 
 
 def open_index(store: str | os.PathLike[str], *, progress: Progress = silent) -> Index:

@@ -174,7 +174,8 @@ def revise_store(
         with quiet_zarr():
             if columns is not None:
                 added = storable(columns)
-                kept = [name for name in group["obs"].attrs["column-order"] if name not in added]
+                order: Any = group["obs"].attrs["column-order"]
+                kept = [name for name in order if name not in added]
                 for name in added:
                     column = added[name]
                     write_elem(group["obs"], name, column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array)

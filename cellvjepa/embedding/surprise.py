@@ -13,7 +13,7 @@ import torch
 
 from cellvjepa.embedding.dense import about_map, tile_batches, weights_sha256
 from cellvjepa.embedding.encoding import embedding_precision
-from cellvjepa.embedding.foretelling import Seen, latent_errors, mask_token, step_weights
+from cellvjepa.embedding.foretelling import Readout, Seen, fit_readout, latent_errors, mask_token, step_weights
 from cellvjepa.embedding.map_image import map_folder, map_is_there, new_map, place_of
 from cellvjepa.embedding.reading import common_channels
 from cellvjepa.embedding.tiles import Tile, Tiling, Values, blended, tile_movie
@@ -27,6 +27,7 @@ from cellvjepa.progress import Progress, silent
 from cellvjepa.writing import writable_folder
 
 MAP = "surprise.zarr"
+_FITTED_CLIPS = 256  # of a movie, evenly spread, that the last layer is fitted to
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,8 @@ class Foreteller:
         Sampling that the encoder was trained at.
     seen
         What each time step is foretold from: the rest of the clip, or what is before it.
+    refit
+        Whether the predictor's last layer is fitted anew to each movie (:func:`cellvjepa.embedding.foretelling.fit_readout`).
     """
 
     model: VJepa
@@ -50,6 +53,7 @@ class Foreteller:
     shape: ClipShape
     reference: Reference
     seen: Seen = "rest"
+    refit: bool = True
 
 
 def write_surprise(
@@ -139,7 +143,7 @@ def surprise_tiling(movie: Movie, asked: Foreteller, overlap: float) -> Tiling:
 
 
 def _about(movie: Movie, asked: Foreteller, overlap: float, model: str) -> dict[str, Any]:
-    return about_map(movie, asked.shape, asked.reference, overlap) | {"model": model, "foretold_from": asked.seen}
+    return about_map(movie, asked.shape, asked.reference, overlap) | {"model": model, "foretold_from": asked.seen, "refit": asked.refit}
 
 
 def _errors(asked: Foreteller, movie: Movie, tiling: Tiling, batch_size: int, progress: Progress) -> Iterator[tuple[Tile, Values]]:
@@ -147,8 +151,25 @@ def _errors(asked: Foreteller, movie: Movie, tiling: Tiling, batch_size: int, pr
     factors = position_scale(movie, asked.shape, asked.reference)
     scale_4 = None if factors == (1, 1, 1, 1) else torch.tensor(factors, device=device)
     token, precision, grid = mask_token(asked.card.hides), embedding_precision(device), tiling.clip_grid
+    channel_count = len(asked.shape.channels or ())
+    readouts: list[Readout | None] = [None] * channel_count
+    if asked.refit:
+        some = replace(tiling, tiles=tuple(tiling.tiles[i] for i in _spread(len(tiling.tiles), _FITTED_CLIPS)))
+        for index in range(channel_count):
+            clips = (
+                torch.from_numpy(pixels[:, index : index + 1]).to(device)
+                for _, pixels in tile_batches(movie, some, asked.shape, batch_size, f"getting to know {movie.name}", progress)
+            )
+            readouts[index] = fit_readout(asked.model, clips, asked.seen, token, scale_4, precision)
     for tiles, pixels in tile_batches(movie, tiling, asked.shape, batch_size, f"surprise of {movie.name}", progress):
         channels = torch.split(torch.from_numpy(pixels).to(device), 1, dim=1)
-        errors = [latent_errors(asked.model, one, asked.seen, token, scale_4, precision) for one in channels]
+        errors = [
+            latent_errors(asked.model, one, asked.seen, token, scale_4, precision, readout) for one, readout in zip(channels, readouts, strict=True)
+        ]
         errors_BNC = torch.stack(errors, dim=-1).cpu().numpy()
         yield from zip(tiles, errors_BNC.reshape(len(tiles), grid.t, grid.z, grid.y, grid.x, -1), strict=True)
+
+
+def _spread(length: int, most: int) -> list[int]:
+    """Return at most ``most`` indices, evenly spread."""
+    return sorted(set(np.linspace(0, length - 1, min(length, most)).round().astype(int).tolist()))

@@ -65,17 +65,20 @@ def vectors_at(vectors_ND: Any, folder: Path, rows: Rows) -> npt.NDArray[np.floa
 
 def _lies_plain(vectors_ND: Any) -> bool:
     """Whether the numbers stand in the files as they are, whole rows one after another."""
-    if not isinstance(vectors_ND, zarr.Array) or vectors_ND.dtype != np.dtype("<f4") or vectors_ND.chunks[1] != vectors_ND.shape[1]:
+    if not isinstance(vectors_ND, zarr.Array):
         return False
-    metadata: Any = vectors_ND.metadata
-    codecs = getattr(metadata, "codecs", ())
+    array: Any = vectors_ND
+    if array.dtype != np.dtype("<f4") or array.cdata_shape[1:] != (1,):
+        return False
+
+    codecs: Any = getattr(array.metadata, "codecs", ())
     return len(codecs) == 1 and isinstance(codecs[0], BytesCodec) and getattr(codecs[0].endian, "value", None) == "little"
 
 
 def _read_into(found_MD: npt.NDArray[np.float32], places: Rows, file: Path, rows: Rows) -> None:
     """Read rows of a file into places of an array, one by one: mapping the file would cost more, in page faults, than reading does."""
     size = found_MD.shape[1] * 4
-    into = memoryview(found_MD).cast("B")
+    into = memoryview(found_MD.view(np.uint8).data).cast("B")
     with file.open("rb", buffering=0) as opened:
         for place, row in zip(places.tolist(), rows.tolist(), strict=True):
             opened.seek(row * size)

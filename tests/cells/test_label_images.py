@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,29 @@ def test_no_more_than_a_block_is_read_at_once(make_movie: MakeMovie) -> None:
     assert sum(image.pixels.asked) == frames.size * 2  # and nothing twice
     assert table["area_px"].tolist() == [512.0] * 40
     assert table["y_px"].tolist() == [255.5] * 40
+
+
+class Generated(ArrayPixels):
+    """2,000 frames of 256 x 256 px with 40 cells that are made when they are asked for: 262 MB in all."""
+
+    def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
+        frames = range(*key[0].indices(2000))
+        made = np.zeros((len(frames), 1, 256, 256), np.uint16)
+        for row, t in enumerate(frames):
+            for cell in range(40):
+                y, x = 6 * cell, (5 * cell + t) % 240
+                made[row, 0, y : y + 5, x : x + 5] = cell + 1
+        return made
+
+
+def test_the_memory_does_not_grow_with_the_frames(make_movie: MakeMovie) -> None:
+    image = replace(make_movie(t=2000, y=256, x=256), pixels=Generated(np.broadcast_to(np.uint16(0), (2000, 1, 1, 256, 256))))
+    tracemalloc.start()
+    table = cells_of_labels(image, image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(table) == 80_000
+    assert peak < 40e6  # of which the table takes 6 MB
 
 
 def test_a_folder_of_label_images_named_after_their_movies(tmp_path: Path, make_movie: MakeMovie) -> None:

@@ -78,7 +78,9 @@ def unlinked(tmp_path: Path, make_movie: MakeMovie) -> tuple[Path, Archive, pd.D
 
 def test_unlinked_labels_are_refused_linked_or_taken_at_their_word(unlinked: tuple[Path, Archive, Any]) -> None:
     path, archive, table = unlinked
-    with pytest.raises(UserError, match="pos4_labels.tif: the cells of this label image are not linked .* link them with --link laptrack; .* --link done"):
+    with pytest.raises(
+        UserError, match="pos4_labels.tif: the cells of this label image are not linked .* link them with --link laptrack; .* --link done"
+    ):
         read_cells(path, archive)
     cells = read_cells(path, archive, link="laptrack")
     assert cells.table["track_id"].nunique() == 9

@@ -107,9 +107,7 @@ def test_what_is_needed_and_missing_is_said() -> None:
     movie = movie_of(stack(LABELS_YX, LABELS_YX))
     clip = clip_at(movie, SHAPE, 0, 1.5, 1.5)
     Outlines().check({"a.tif": movie}, [clip])
-    with pytest.raises(
-        UserError, match="1 of 1 movies have no label image, the first is a.tif, and embed.mask_weight needs them. give"
-    ):
+    with pytest.raises(UserError, match="1 of 1 movies have no label image, the first is a.tif, and embed.mask_weight needs them. give"):
         Outlines(mask_weight=0.5).check({"a.tif": movie}, [clip])
     with pytest.raises(UserError, match="there are clips of no cell, and embed.hide_neighbours needs one"):
         Outlines({"a.tif": movie}, hide_neighbours=True).check({"a.tif": movie}, [clip])

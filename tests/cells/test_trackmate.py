@@ -22,7 +22,7 @@ XML = """<?xml version="1.0" encoding="UTF-8"?>
     <FeatureDeclarations><SpotFeatures><Feature feature="QUALITY" name="Quality"/></SpotFeatures></FeatureDeclarations>
     <AllSpots nspots="7">
       <SpotsInFrame frame="0">
-        <Spot ID="10" name="ID10" FRAME="0" POSITION_T="0.0" POSITION_X="4.0" POSITION_Y="2.0" POSITION_Z="0.0" AREA="10.0" ROI_N_POINTS="2">0 0 1 1</Spot>
+        <Spot ID="10" name="ID10" FRAME="0" POSITION_T="0.0" POSITION_X="4.0" POSITION_Y="2.0" POSITION_Z="0.0" AREA="10.0">0 0</Spot>
         <Spot ID="40" name="ID40" FRAME="0" POSITION_X="1.0" POSITION_Y="1.0" POSITION_Z="0.0"/>
         <Spot ID="50" name="ID50" FRAME="0" POSITION_X="1.0" POSITION_Y="1.0" POSITION_Z="0.0"/>
       </SpotsInFrame>
@@ -96,7 +96,10 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa">' + "".join
     f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
 BAD = {
-    "a bomb of entities": (BOMB + "]><TrackMate><Model spatialunits='&i;'/></TrackMate>", "the XML defines a document type, which TrackMate never does"),
+    "a bomb of entities": (
+        BOMB + "]><TrackMate><Model spatialunits='&i;'/></TrackMate>",
+        "the XML defines a document type, which TrackMate never does",
+    ),
     "an entity that reads files": (
         '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]><TrackMate>&x;</TrackMate>',
         "the XML defines a document type",
@@ -186,7 +189,9 @@ def test_tracks_that_divide_need_the_table_of_edges(tmp_path: Path, archive: Arc
 
 
 def test_another_table_of_trackmate_is_refused(tmp_path: Path, archive: Archive) -> None:
-    with pytest.raises(UserError, match="pos4_edges.csv: this table of TrackMate has no column POSITION_X, POSITION_Y, FRAME. give its table of spots"):
+    with pytest.raises(
+        UserError, match="pos4_edges.csv: this table of TrackMate has no column POSITION_X, POSITION_Y, FRAME. give its table of spots"
+    ):
         read(EDGES, tmp_path / "pos4_edges.csv", archive)
 
 

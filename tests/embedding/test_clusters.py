@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from cellvjepa.embedding.clusters import UNASSIGNED, cluster
+from cellvjepa.embedding.project import landmark_rows
 from cellvjepa.embedding.store import open_store
 from cellvjepa.errors import UserError
 
@@ -47,6 +48,25 @@ def test_small_and_repeated_vectors_are_clustered_too(store_of, method):
     for name, vectors in {"small": rng.normal(size=(5, 4)), "repeated": np.repeat(rng.normal(size=(2, 4)), 10, axis=0)}.items():
         found = cluster(store_of(vectors.astype(np.float32), name), method)
         assert len(found.table["cluster"]) == len(vectors)
+
+
+@pytest.mark.parametrize("method", ["kmeans", "hdbscan"])
+def test_rows_beside_the_landmarks_go_where_these_are(store_of, three_groups, method):
+    outlier = np.full((1, 12), 1e4, np.float32)
+    path = store_of(np.concatenate([three_groups, outlier]) if method == "hdbscan" else three_groups)
+    rows = len(open_store(path))
+    seed = next(seed for seed in range(99) if rows - 1 not in landmark_rows(rows, 60, seed))
+    found = cluster(path, method, seed=seed, landmarks=60)
+    assert found.steps["cluster"]["landmarks"] == 60
+    names = found.table["cluster"].to_numpy()
+    truth = groups_of(three_groups)
+    sure = names[:90] != UNASSIGNED
+    assert sure.mean() > 0.7
+    assert (names[:90][sure].astype(int) == truth[sure]).all()
+    if method == "hdbscan":
+        assert names[90] == UNASSIGNED, "it is far from all landmarks"
+    with pytest.raises(UserError, match="--landmarks: 4 landmarks are too few. take 5 or more"):
+        cluster(path, method, landmarks=4)
 
 
 def test_bad_input_is_refused(store_of, three_groups, monkeypatch):

@@ -16,7 +16,6 @@ from cellvjepa.embedding.dask_workers import DaskWorkers, compute_there
 from cellvjepa.embedding.embed import embed_windows
 from cellvjepa.embedding.provenance import Source
 from cellvjepa.embedding.store import open_store
-from cellvjepa.embedding.workers import Job
 from cellvjepa.errors import UserError
 from cellvjepa.model.encoder import Encoder
 from cellvjepa.model.weights import load_encoder, save_encoder
@@ -24,7 +23,6 @@ from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.levels import with_levels
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_archive
-from cellvjepa.movies.reference import UNKNOWN
 
 distributed = pytest.importorskip("distributed")
 
@@ -119,9 +117,8 @@ def test_another_encoder_at_a_workers_path_is_refused(work, two_processes, tmp_p
 
 
 def test_a_worker_of_another_version_is_refused():
-    job = Job(SHAPE, "mean", UNKNOWN, 8, "cpu", "runs/toy", "0" * 64)
     with pytest.raises(UserError, match="a worker has cellvjepa .*, and this is 0.0.0. install the same version for all"):
-        compute_there(job, b"", (), "0.0.0")
+        compute_there(b"", (), "0.0.0")
 
 
 def test_nobody_at_the_address_is_said(work, tmp_path, monkeypatch):

@@ -45,7 +45,7 @@ def test_umap_keeps_groups_apart_and_is_the_same_for_the_same_seed(store_of, thr
     path = store_of(three_groups)
     seen = []
     first = project.project(path, "umap", seed=3, progress=lambda *event: seen.append(event))
-    assert first.steps["X_umap"] == {"method": "umap", "of": "X_pca", "neighbours": 15, "min_dist": 0.1, "seed": 3}
+    assert first.steps["X_umap"] == {"method": "umap", "of": "X_pca", "neighbours": 15, "min_dist": 0.1, "seed": 3, "landmarks": 90}
     umap = first.projections["X_umap"]
     assert umap.shape == (90, 2)
     assert umap.dtype == np.float32
@@ -97,3 +97,21 @@ def test_a_crash_leaves_the_old_projection(store_of, three_groups, monkeypatch):
     found = open_store(path)
     assert list(found.projections) == ["X_pca"]
     np.testing.assert_array_equal(found.projections["X_pca"], old)
+
+
+def test_rows_beside_the_landmarks_are_placed_among_their_like(store_of, three_groups, monkeypatch):
+    monkeypatch.setattr(project, "_PLACED_AT_ONCE", 25)
+    path = store_of(three_groups)
+    seen = []
+    found = project.project(path, "umap", seed=3, landmarks=50, progress=lambda *event: seen.append(event))
+    assert found.steps["X_umap"]["landmarks"] == 50
+    assert seen[-2:] == [("UMAP (other rows)", 25, 40), ("UMAP (other rows)", 40, 40)]
+    umap = found.projections["X_umap"]
+    distances = np.linalg.norm(umap[:, None] - umap[None], axis=-1) + np.diag(np.full(90, np.inf))
+    others = np.setdiff1d(np.arange(90), project.landmark_rows(90, 50, 3))
+    assert len(others) == 40
+    far = np.linalg.norm(three_groups - three_groups[distances.argmin(axis=1)], axis=1)[others]
+    assert (far < 12).all(), "the nearest neighbour on the plane is one of the same group"
+    np.testing.assert_array_equal(project.project(path, "umap", seed=3, landmarks=50).projections["X_umap"], umap)
+    with pytest.raises(UserError, match="--landmarks: 4 landmarks are too few. take 5 or more"):
+        project.project(path, landmarks=4)

@@ -13,7 +13,7 @@ from cellvjepa.cells.table import checked_cells
 from cellvjepa.cli import run
 from cellvjepa.config import Config, save_config
 from cellvjepa.embedding.cell_surprise import add_surprise, cells_surprise, write_cells_surprise
-from cellvjepa.embedding.foretelling import hidden_steps, latent_errors, mask_token, step_masks, step_weights
+from cellvjepa.embedding.foretelling import fit_readout, hidden_steps, latent_errors, mask_token, step_masks, step_weights
 from cellvjepa.embedding.map_image import open_map
 from cellvjepa.embedding.store import open_store
 from cellvjepa.embedding.surprise import MAP, Foreteller, write_surprise
@@ -81,6 +81,34 @@ def test_it_asks_with_the_token_that_hid_whole_steps(model, pixels):
     assert not torch.equal(latent_errors(model, pixels, "rest", 0), latent_errors(model, pixels, "rest", 1))
 
 
+class Shrunk(torch.nn.Module):
+    """A predictor that knows all and says a hundredth of it, turned round."""
+
+    def __init__(self, model, turn_DD):
+        super().__init__()
+        self.model, self.turn_DD = model, turn_DD
+
+    def forward(self, context, masks, tokens, grid, scale_4):
+        return [gather_tokens(self.known, mask.target_BM) @ self.turn_DD / 100 + 3 for mask in masks]
+
+
+def test_a_fitted_last_layer_brings_out_what_the_predictor_knows(model, pixels, monkeypatch):
+    turn = torch.linalg.qr(torch.randn(24, 24, generator=torch.Generator().manual_seed(3)))[0]
+    shrunk = Shrunk(model, turn)
+    shrunk.known = model.targets(pixels)
+    monkeypatch.setitem(model._modules, "predictor", shrunk)
+    readout = fit_readout(model, [pixels], "rest", 0)
+    raw, fitted = (latent_errors(model, pixels, "rest", 0, readout=one).mean() for one in (None, readout))
+    assert raw > 2
+    assert fitted < 0.1 * (shrunk.known - shrunk.known.mean(dim=(0, 1))).abs().mean()
+
+
+def test_a_movie_in_which_nothing_is_said_can_be_fitted(tmp_path):
+    still = make_movie("still.tif", np.full((8, 1, 1, 16, 16), 100, np.uint16), ("dna",))
+    (path,) = write_surprise(Foreteller(Persistent(), CARD, SHAPE, UNKNOWN), [still], tmp_path)
+    np.testing.assert_allclose(np.asarray(open_map(path)[:]), 0, atol=1e-6)
+
+
 def test_steps_seen_from_both_sides_count_most():
     grid = Grid(4, 1, 2, 2)
     np.testing.assert_allclose(step_weights(grid, "rest"), [0.5, 1, 1, 0.5])
@@ -144,7 +172,7 @@ def flashing():
 @pytest.mark.parametrize("seen", ["rest", "past"])
 def test_surprise_is_where_and_when_something_happens(tmp_path, seen):
     movie, cells = flashing()
-    foreteller = Foreteller(Persistent(), CARD, SHAPE, UNKNOWN, seen)
+    foreteller = Foreteller(Persistent(), CARD, SHAPE, UNKNOWN, seen, refit=False)
     (path,) = write_surprise(foreteller, [movie], tmp_path)
     assert path == tmp_path / "flash.tif" / MAP
     found = np.asarray(open_map(path)[:])
@@ -172,7 +200,7 @@ def test_a_cell_is_the_mean_over_its_disc(tmp_path):
         for i, (x, a) in enumerate([(27.5, 40), (31.5, 40), (27.5, 400)])
     ]
     rows.append({"movie": "flash.tif", "track_id": 9, "t": 0, "y_px": -0.4, "x_px": 47.4, "area_px": 1.0})  # in the very corner
-    foreteller = Foreteller(Persistent(), CARD, SHAPE, UNKNOWN)
+    foreteller = Foreteller(Persistent(), CARD, SHAPE, UNKNOWN, refit=False)
     maps = write_surprise(foreteller, [movie], tmp_path)
     inside, half, wide, corner = cells_surprise(foreteller, [movie], checked_cells(pd.DataFrame(rows), [movie], Path("c.csv")), maps)["surprise"]
     assert inside == pytest.approx(0.8 * 0.97, abs=0.05)  # a disc of one token reaches a little beyond the square token
@@ -184,7 +212,7 @@ def test_a_cell_is_the_mean_over_its_disc(tmp_path):
 def test_frames_that_fill_no_token_have_no_surprise(tmp_path):
     movie, cells = flashing()
     short = replace(movie, pixels=type(movie.pixels)(movie.pixels.array[:11]))
-    foreteller = Foreteller(Persistent(), CARD, SHAPE, UNKNOWN)
+    foreteller = Foreteller(Persistent(), CARD, SHAPE, UNKNOWN, refit=False)
     table = replace(cells, table=cells.table[cells.table["t"] < 11].reset_index(drop=True))
     found = cells_surprise(foreteller, [short], table, write_surprise(foreteller, [short], tmp_path))
     assert found["surprise"].isna().tolist() == (found["t"] == 10).tolist()
@@ -194,7 +222,7 @@ def test_channels_are_foretold_apart(tmp_path):
     movie, _ = flashing()
     still = np.full_like(movie.pixels.array, 100)
     both = make_movie("flash.tif", np.concatenate([still, movie.pixels.array], axis=1), ("phase", "dna"))
-    foreteller = Foreteller(Persistent(), CARD, SHAPE, UNKNOWN)
+    foreteller = Foreteller(Persistent(), CARD, SHAPE, UNKNOWN, refit=False)
     maps = write_surprise(foreteller, [both], tmp_path)
     _, cells = flashing()
     found = cells_surprise(foreteller, [both], cells, maps)
@@ -211,7 +239,7 @@ def test_clips_of_one_step_are_refused(tmp_path):
 
 def test_a_cancelled_map_is_not_there_and_another_way_is_refused(tmp_path):
     movie, _ = flashing()
-    foreteller = Foreteller(Persistent(), CARD, SHAPE, UNKNOWN)
+    foreteller = Foreteller(Persistent(), CARD, SHAPE, UNKNOWN, refit=False)
 
     def cancel(stage, done, total):
         if done:

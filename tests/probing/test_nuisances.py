@@ -11,8 +11,8 @@ import pytest
 from cellvjepa.config import ProbeConfig
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.probing import nuisances
-from cellvjepa.probing.nuisances import Reading, StoreReport, nuisances_of, score_nuisances
-from tests.embedding.made_up import rows_of_tracks, store_of_table
+from cellvjepa.probing.nuisances import Reading, StoreReport, Target, nuisances_of, read_target, score_nuisances
+from tests.embedding.made_up import SHAPE, rows_of_tracks, store_of_table
 
 CONFIG = ProbeConfig(folds=4, bootstrap=30)
 
@@ -40,23 +40,31 @@ def vectors(table: pd.DataFrame, **strength: float) -> np.ndarray:
     return found
 
 
-def scored(folder: Path, table: pd.DataFrame, labelled: bool = True, columns: tuple[str, ...] = (), **strength: float) -> StoreReport:
-    store = store_of_table(folder / "s.zarr", table, vectors(table, **strength))
-    labels = table[["movie", "track_id", "t_start", "t_stop"]].assign(label=table["state"])
-    labels.to_csv(folder / "labels.csv", index=False)
-    return score_nuisances(store, folder / "labels.csv" if labelled else None, CONFIG, columns)
+def write(folder: Path, table: pd.DataFrame, **strength: float) -> Path:
+    """Write a store of this table, and labels.csv with its states."""
+    table[["movie", "track_id", "t_start", "t_stop"]].assign(label=table["state"]).to_csv(folder / "labels.csv", index=False)
+    return store_of_table(folder / "s.zarr", table, vectors(table, **strength))
 
 
-def named(found: StoreReport) -> dict[str, Reading]:
-    return {reading.name: reading for reading in found.nuisances}
+def read(table: pd.DataFrame, name: str, **strength: float) -> Reading:
+    """Return how well one nuisance is read."""
+    (target,) = (target for target in nuisances_of(table) if target.name == name)
+    return read_target(vectors(table, **strength), table, target, SHAPE, CONFIG)
 
 
-def test_what_is_in_the_vectors_is_read_and_what_is_not_is_not(tmp_path: Path) -> None:
-    found = scored(tmp_path, screen(), state=1.0, plate=4.0, t_start=4.0)
-    by_name = named(found)
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> StoreReport:
+    folder = tmp_path_factory.mktemp("screen")
+    table = screen().assign(microscope=np.where(np.arange(128) % 3 == 0, "left", "right"))
+    store = write(folder, table, state=1.0, plate=4.0, t_start=4.0, microscope=5.0)
+    return score_nuisances(store, folder / "labels.csv", CONFIG, ["microscope"])
+
+
+def test_what_is_in_the_vectors_is_read_and_what_is_not_is_not(found: StoreReport) -> None:
+    by_name = {reading.name: reading for reading in found.nuisances}
     assert found.phenotype is not None
     assert 0.7 < found.phenotype.scores["linear"].value < 0.98
-    for name in ("plate", "frame number"):
+    for name in ("plate", "frame number", "microscope"):
         assert by_name[name].scores["linear"].value > 0.98
         assert by_name[name].scores["knn"].value > 0.9
         assert by_name[name].scores["linear"].low > found.phenotype.scores["linear"].value
@@ -68,54 +76,40 @@ def test_what_is_in_the_vectors_is_read_and_what_is_not_is_not(tmp_path: Path) -
     assert abs(found.shortcut.scores["linear"].value - 0.5) < 0.17
 
 
-def test_the_same_movie_is_recognised_on_other_cells(tmp_path: Path) -> None:
+def test_too_few_groups_give_a_reason_and_no_number(found: StoreReport) -> None:
+    (well,) = (reading for reading in found.nuisances if reading.name == "well")
+    assert well.scores == {}
+    assert well.reason.startswith("too few independent groups: class 'A1' occurs in one group only")
+    three = screen().query("movie in ['day1/pos0.tif', 'day2/pos5.tif', 'day1/pos6.tif']").reset_index(drop=True)
+    assert "occurs in one group only" in read(three.assign(plate=three["movie"].str[-5:]), "plate").reason
+    assert read(three, "frame number", t_start=4.0).groups == 3
+
+
+def test_the_same_movie_is_recognised_on_other_cells() -> None:
     table = screen()
     looks = {f"looks{m}": (table["movie"].str[-5] == str(m)).astype(float) for m in range(8)}
-    reading = named(scored(tmp_path, table.assign(**looks), labelled=False, **dict.fromkeys(looks, 6.0)))["movie"]
+    reading = read(table.assign(**looks), "movie", **dict.fromkeys(looks, 6.0))
     assert (reading.grouped_by, reading.groups, reading.classes) == ("track family", 64, 8)
     assert reading.scores["linear"].value > 0.9
 
 
-def test_labels_that_follow_the_plate_are_a_shortcut(tmp_path: Path) -> None:
+def test_labels_that_follow_the_plate_are_a_shortcut() -> None:
     table = screen()
-    found = scored(tmp_path, table.assign(state=table["plate"]), plate=1.0)
-    assert found.shortcut is not None
-    assert found.shortcut.scores["linear"].value == 1
+    target = Target("phenotype", table["plate"].to_numpy(object))
+    features = nuisances._as_features(table, nuisances_of(table))
+    assert read_target(features, table, target, SHAPE, CONFIG).scores["linear"].value == 1
 
 
-def test_too_few_groups_give_a_reason_and_no_number(tmp_path: Path) -> None:
-    by_name = named(scored(tmp_path, screen(), labelled=False))
-    assert by_name["well"].scores == {}
-    assert by_name["well"].reason.startswith("too few independent groups: class 'A1' occurs in one group only")
-    assert "padded" not in by_name
-
-
-def test_one_movie_per_plate_cannot_tell_plates(tmp_path: Path) -> None:
-    table = screen().query("movie in ['day1/pos0.tif', 'day2/pos5.tif', 'day1/pos6.tif']").reset_index(drop=True)
-    by_name = named(scored(tmp_path, table.assign(plate=table["movie"].str[-5:]), labelled=False))
-    assert "occurs in one group only" in by_name["plate"].reason
-    assert by_name["frame number"].scores["linear"].value is not None
-
-
-def test_what_a_store_does_not_know_is_said(tmp_path: Path) -> None:
+def test_what_a_store_does_not_know_is_said() -> None:
     table = screen().drop(columns=["border_px", "intensity", "plate", "well"]).assign(movie="a.tif")
     tracks = np.repeat(np.arange(64), 2)
     table = table.assign(track_id=tracks, y_px=100.0 * tracks, y_um=50.0 * tracks, day="monday")
-    by_name = named(scored(tmp_path, table, labelled=False, t_start=4.0))
-    assert by_name["distance to the border"].reason == "the store does not know it (no column 'border_px')"
-    assert by_name["intensity"].reason == "the store does not know it (no column 'intensity')"
-    assert by_name["well position"].reason == "the store does not know it (no column 'well')"
-    assert by_name["day"].reason == by_name["movie"].reason == "it is the same in all rows"
-    assert by_name["frame number"].grouped_by == "track family"
-
-
-def test_a_column_can_be_named(tmp_path: Path) -> None:
-    table = screen().assign(microscope=np.where(np.arange(128) % 4 < 2, "left", "right"), exposure=np.arange(128.0) % 5)
-    by_name = named(scored(tmp_path, table, labelled=False, columns=("microscope", "exposure"), microscope=5.0, exposure=5.0))
-    assert by_name["microscope"].scores["linear"].value > 0.95
-    assert by_name["exposure"].what == "lowest against highest third"
-    with pytest.raises(UserError, match="there is no column 'lens'. name one of these: clip_id, movie"):
-        score_nuisances(tmp_path / "s.zarr", None, CONFIG, ["lens"])
+    assert read(table, "distance to the border").reason == "the store does not know it (no column 'border_px')"
+    assert read(table, "intensity").reason == "the store does not know it (no column 'intensity')"
+    assert read(table, "well position").reason == "the store does not know it (no column 'well')"
+    assert read(table, "day").reason == read(table, "movie").reason == "it is the same in all rows"
+    assert read(table, "frame number", t_start=4.0).grouped_by == "track family"
+    assert read(table.drop(columns="day"), "folder of the movie").reason == "movies lie in no folders"
 
 
 def test_thirds_and_wells() -> None:
@@ -130,14 +124,17 @@ def test_thirds_and_wells() -> None:
 
 
 def test_rows_are_drawn_where_there_are_many_and_the_work_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = write(tmp_path, screen())
     monkeypatch.setattr(nuisances, "_MOST_ROWS", 90)
-    found = scored(tmp_path, screen(), t_start=4.0)
-    assert (found.rows, found.rows_of_store) == (90, 128)
-    assert found.notes[0].startswith("90 of 128 rows were drawn at random")
-    assert named(found)["frame number"].scores["linear"].value > 0.95
+    monkeypatch.setattr(nuisances, "read_target", lambda features, table, target, *rest: Reading(target.name, f"{features.shape} {len(table)}", {}))
+    drawn = score_nuisances(store, tmp_path / "labels.csv", CONFIG)
+    assert (drawn.rows, drawn.rows_of_store, drawn.nuisances[0].what) == (90, 128, "(90, 12) 90")
+    assert drawn.notes[0].startswith("90 of 128 rows were drawn at random")
 
     def cancel(stage: str, done: int, total: int) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        score_nuisances(tmp_path / "s.zarr", None, CONFIG, progress=cancel)
+        score_nuisances(store, None, CONFIG, progress=cancel)
+    with pytest.raises(UserError, match="there is no column 'lens'. name one of these: clip_id, movie"):
+        score_nuisances(store, None, CONFIG, ["lens"])

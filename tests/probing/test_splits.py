@@ -113,6 +113,14 @@ def test_crops_are_as_large_as_the_movie_sees_them() -> None:
     assert places_of(unknown, resampled).extent_N2[0].tolist() == [65, 65]
 
 
+def test_a_crop_that_follows_sees_all_pixels_on_its_way(shape: ClipShape) -> None:
+    x_px = [100.0, 100.0 + shape.size_px + 9, 900.0]  # the third: so that the image ends far away
+    table = pd.DataFrame({"movie": "m", "track_id": [1, 2, 3], "t_start": 0, "t_stop": 8, "y_px": [100.0, 100.0, 900.0], "x_px": x_px})
+    still, moving = (places_of(part, shape) for part in (table, table.assign(drift_y_px=0.0, drift_x_px=[-20.0, 0.0, 0.0])))
+    assert leaks(still, np.array([1]), np.array([0])).tolist() == [False]
+    assert leaks(moving, np.array([1]), np.array([0])).tolist() == [True]
+
+
 def test_a_neighbour_in_the_same_pixels_is_left_out(shape: ClipShape) -> None:
     """Four cells at the same time, test cell first: a near one, the near one later, a far one, and one in another movie."""
     table = pd.DataFrame(

@@ -136,6 +136,7 @@ def measures(recording: Recording, foreteller: Foreteller, folder: Path, overlap
     asked = {
         "surprise, from the rest": replace(foreteller, seen="rest"),
         "surprise, from the past": replace(foreteller, seen="past"),
+        "surprise, from the rest, no fitted layer": replace(foreteller, seen="rest", refit=False),
         "the same network untrained, from the rest": replace(untrained(foreteller), seen="rest"),
     }
     changes: dict[str, Callable[[Foreteller, Movie, Path], Path]] = {"change of pixels": pixel_change, "change of features": feature_change}
