@@ -19,7 +19,8 @@ import pandas as pd
 
 from cellvjepa.cells.label_images import check_labels
 from cellvjepa.cells.lineage import ordered_links, tracks_of
-from cellvjepa.cells.table import Cells, checked_cells, movie_of, stem_of
+from cellvjepa.cells.names import stem_of
+from cellvjepa.cells.table import Cells, checked_cells, movie_of
 from cellvjepa.cells.tracks import with_numbers
 from cellvjepa.cells.units import in_pixels
 from cellvjepa.errors import UserError

@@ -11,7 +11,8 @@ import pandas as pd
 
 from cellvjepa.cells.label_frames import cells_of_labels
 from cellvjepa.cells.link import Linking, as_tracks
-from cellvjepa.cells.table import LABEL_ENDINGS, Cells, checked_cells, match_movies, stem_of
+from cellvjepa.cells.names import stem_of
+from cellvjepa.cells.table import LABEL_ENDINGS, Cells, checked_cells, match_movies
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_movie

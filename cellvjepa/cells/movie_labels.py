@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cellvjepa.cells.label_images import label_pairs
-from cellvjepa.cells.table import LABEL_ENDINGS, stem_of
+from cellvjepa.cells.names import stem_of
+from cellvjepa.cells.table import LABEL_ENDINGS
 from cellvjepa.movies.convert import labels_inside
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_movie

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cellvjepa.cells.checks import left_out, misplaced
+from cellvjepa.cells.names import meant_names, stem_of
 from cellvjepa.errors import UserError
 from cellvjepa.movies.movie import Movie
 from cellvjepa.progress import Progress, silent
@@ -108,34 +109,9 @@ def read_cells(
 
 
 def match_movies(names: Sequence[str], movies: Sequence[Movie]) -> list[Movie | None]:
-    """Return the movie that each name means: by its whole name or path, else without suffix, else None.
-
-    ``day2/pos4.tif`` is also found as ``day2/pos4``, and as ``pos4`` where no other movie ends like this.
-    """
-    index: dict[str, set[int]] = {}
-    for i, movie in enumerate(movies):
-        for key in _keys(movie.name):
-            index.setdefault(key, set()).add(i)
-    exact = {movie.name: movie for movie in movies}
-    found: list[Movie | None] = []
-    for name in names:
-        name = name.strip().replace("\\", "/").removeprefix("./")
-        hits = index.get(name, set())
-        found.append(exact.get(name) or (movies[next(iter(hits))] if len(hits) == 1 else None))
-    return found
-
-
-def stem_of(name: str) -> str:
-    """Return a movie's name without its suffix: ``day2/pos4.ome.tif`` gives ``day2/pos4``."""
-    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr", ".tiff", ".tif", ".stk", ".zarr"):
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def _keys(name: str) -> set[str]:
-    last = PurePosixPath(name).name
-    return {name, stem_of(name), last, stem_of(last)}
+    """Return the movie that each name means (:func:`cellvjepa.cells.names.meant_names`), None where it is not clear."""
+    by_name = {movie.name: movie for movie in movies}
+    return [None if name is None else by_name[name] for name in meant_names(names, list(by_name))]
 
 
 def movie_of(path: Path, movies: Sequence[Movie], said: str | None = None) -> Movie:

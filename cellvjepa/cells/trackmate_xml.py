@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from cellvjepa.cells.lineage import ordered_links, tracks_of
-from cellvjepa.cells.table import Cells, checked_cells, movie_of, stem_of
+from cellvjepa.cells.names import stem_of
+from cellvjepa.cells.table import Cells, checked_cells, movie_of
 from cellvjepa.cells.tracks import with_numbers
 from cellvjepa.cells.units import in_pixels, is_length
 from cellvjepa.errors import UserError

@@ -28,7 +28,7 @@ from cellvjepa.errors import UserError
 from cellvjepa.progress import Progress, silent
 from cellvjepa.writing import atomic_path
 
-_COMPONENTS = 31  # with the rest, rows of 128 bytes
+_COMPONENTS = 63  # with the rest, rows of 256 bytes; half as many took 5 times as long: more rows had to be looked at
 _CANDIDATES = 16_384
 _LOOKED_AT_ONCE = 256
 _MOST_CANDIDATES = 65_536  # so that a query ends soon even where no few components carry the vectors
