@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from cellvjepa import __version__
-from cellvjepa.cli import archive, demo, embedding, exploring, maps, probing, tables, training
+from cellvjepa.cli import archive, demo, embedding, events, exploring, maps, probing, tables, training
 from cellvjepa.errors import Cancelled, Stopped, UserError
 from cellvjepa.writing import readable_write_errors
 
@@ -40,6 +40,9 @@ _VERBS: tuple[Callable[..., Any], ...] = (
     exploring.similar,
     probing.probe,
     probing.predict,
+    events.events,
+    events.suggest,
+    events.agreement,
     tables.report,
     tables.export,
 )

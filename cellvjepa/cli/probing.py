@@ -17,6 +17,7 @@ from cellvjepa.writing import writable_folder
 class ProbeKind(StrEnum):
     """Kinds of probe."""
 
+    auto = "auto"
     attentive = "attentive"
     linear = "linear"
     knn = "knn"
@@ -30,7 +31,10 @@ def probe(
     group: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            "--group", help="Column whose values never stand on both sides of a split. Default: movie, else track family.", metavar="COLUMN"
+            "--group",
+            help="What never stands on both sides of a split: lineage, field, well, plate, experiment (one held out at a time), time, or any column. "
+            "Default: the coarsest there is enough of.",
+            metavar="COLUMN",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -47,22 +51,20 @@ def probe(
     with Terminal() as terminal:
         found = evaluate(store, labels, settings_of_probe, progress=terminal)
     save_probe(found.probe, out)
-    page = tell_probe(out, found)
-    typer.echo(f"{lead(found)}\nProbe:  {out}\nReport: {page}")
+    with Terminal() as terminal:
+        page = tell_probe(out, found, store, terminal)
+    notes = "".join(f"Note: {note}\n" for note in found.notes)
+    typer.echo(f"{lead(found)}\n{found.gap}\n{notes}Probe:  {out}\nReport: {page}")
 
 
 def predict(store: Store, probe: Annotated[Path, typer.Option("--probe", help="A folder made by 'cellvjepa probe'.", metavar="DIR")]) -> None:
     """Add a probe's prediction and its probability to every row of a store."""
-    from cellvjepa.embedding.store import add_columns, open_store
-    from cellvjepa.probing.evaluation import features_of
-    from cellvjepa.probing.probe import FeatureSpec, load_probe
-    from cellvjepa.probing.probe import predict as predict_rows
+    from cellvjepa.embedding.store import add_columns
+    from cellvjepa.probing.predicting import predict_store
 
-    kind = load_probe(probe).kind
+    token_cache_gb = load_config(None, []).probe.token_cache_gb
     with Terminal() as terminal:
-        features = features_of(store, kind, terminal)
-    loaded = load_probe(probe, FeatureSpec.of(open_store(store).provenance, features))
-    table = predict_rows(loaded, features)
+        table, loaded = predict_store(store, probe, token_cache_gb=token_cache_gb, progress=terminal)
     add_columns(store, table, "probe", dict(loaded.notes))
     counts = ", ".join(f"{name} {count}" for name, count in table["predicted"].value_counts().items())
     typer.echo(f"Store: {store} ({counts})")

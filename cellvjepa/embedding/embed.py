@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
 from cellvjepa.cells.outlines import NO_OUTLINES, Outlines
 from cellvjepa.cells.windows import Windows
@@ -22,7 +23,7 @@ from cellvjepa.embedding.pooling import STATISTICS, Pool
 from cellvjepa.embedding.provenance import Provenance, Source, levels_table
 from cellvjepa.embedding.reading import common_channels, movies_of, reading_order
 from cellvjepa.embedding.unfinished import Unfinished, begin_store, stored_order
-from cellvjepa.embedding.workers import Job, LocalWorkers, Workers, batch_that_fits
+from cellvjepa.embedding.workers import Job, LocalWorkers, Team, Workers, batch_that_fits
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
 from cellvjepa.model.encoder import Encoder
@@ -70,7 +71,7 @@ def embed_windows(
     labels
         Label images by the name of their movie, for ``config.mask_weight`` and ``config.hide_neighbours``.
     workers
-        Who computes: None: this process, with all its cores or its GPU; else e.g. :class:`cellvjepa.embedding.cluster.DaskWorkers`.
+        Who computes: None: this process, with all its cores or its GPU; else e.g. :class:`cellvjepa.embedding.dask_workers.DaskWorkers`.
     progress
         Told of each piece of work; may cancel.
 
@@ -89,46 +90,64 @@ def embed_windows(
         raise UserError("there is nothing to embed: no windows", "give cells that are followed for long enough, or take a grid", store)
     device = choose_device(config.device)
     named = movies_of(windows.clips, movies)
-    channels = stored_order(store, common_channels(tuple(named.values()), shape))
-    levels = levels_table(tuple(named.values()), channels)
     outlines = Outlines({name: image for name, image in (labels or {}).items() if name in named}, config.mask_weight, config.hide_neighbours)
     outlines.check(named, windows.clips)
-    provenance = Provenance(
+    provenance = _provenance(named, windows, shape, config, store, source, outlines, device)
+    unfinished = begin_store(store, windows.table, _features(provenance.channels, encoder.shape.dim, config.pool), provenance)
+    if unfinished is None:
+        progress("embedding", len(windows.clips), len(windows.clips))
+        return Path(store)
+    job = Job.of(provenance, config, batch_that_fits(config.batch_size, encoder.shape, shape, device), outlines if outlines.needed else NO_OUTLINES)
+    with (workers or LocalWorkers(encoder, device)).started(job, tuple(named.values())) as team:
+        _fill(unfinished, [windows.clips[i] for i in unfinished.wanted], job, team, progress)
+    unfinished.finish()
+    if unfinished.left:  # it was begun with fewer windows
+        return embed_windows(encoder, movies, windows, shape, config, store, source, labels=labels, workers=workers, progress=progress)
+    return Path(store)
+
+
+def _provenance(
+    movies: Mapping[str, Movie],
+    windows: Windows,
+    shape: ClipShape,
+    config: EmbedConfig,
+    store: str | os.PathLike[str],
+    source: Source,
+    outlines: Outlines,
+    device: torch.device,
+) -> Provenance:
+    channels = stored_order(store, common_channels(tuple(movies.values()), shape))
+    return Provenance(
         source,
         shape,
         channels,
         config.pool,
         embedding_precision(device),
-        levels,
+        levels_table(tuple(movies.values()), channels),
         follow=windows.follow,
         mask_weight=config.mask_weight,
         hide_neighbours=config.hide_neighbours,
         label_images={name: image.uri for name, image in outlines.labels.items()} if outlines.needed else {},
     )
-    unfinished = begin_store(store, windows.table, _features(channels, encoder.shape.dim, config.pool), provenance)
-    if unfinished is None:
-        progress("embedding", len(windows.clips), len(windows.clips))
-        return Path(store)
-    batch_size = batch_that_fits(config.batch_size, encoder.shape, shape, device)
-    job = Job.of(provenance, config, batch_size, outlines if outlines.needed else NO_OUTLINES)
-    with (workers or LocalWorkers(encoder, device)).started(job, tuple(named.values())) as team:
-        pieces = _pieces(unfinished, [windows.clips[i] for i in unfinished.wanted], batch_size, batch_size * team.batches_at_once)
-        waiting: deque[tuple[_Piece, Future[npt.NDArray[np.float32]]]] = deque()
-        try:
-            waiting.extend((piece, team.submit(piece.clips)) for piece in islice(pieces, team.ahead))
+
+
+def _fill(unfinished: Unfinished, clips: Sequence[Clip], job: Job, team: Team, progress: Progress) -> None:
+    """Have the missing pieces computed, some ahead, and write them down in their order."""
+    pieces = _pieces(unfinished, clips, job.batch_size, job.batch_size * team.batches_at_once)
+    waiting: deque[tuple[_Piece, Future[npt.NDArray[np.float32]]]] = deque()
+    try:
+        progress("embedding", unfinished.rows_done(), unfinished.rows)
+        while True:
+            # Asked each time: workers of a cluster come and go.
+            waiting.extend((piece, team.submit(piece.clips)) for piece in islice(pieces, max(0, team.ahead - len(waiting))))
+            if not waiting:
+                return
+            piece, vectors = waiting.popleft()
+            _keep(unfinished, piece, vectors.result(), job)
             progress("embedding", unfinished.rows_done(), unfinished.rows)
-            while waiting:
-                piece, vectors = waiting.popleft()
-                _keep(unfinished, piece, vectors.result(), batch_size, source)
-                progress("embedding", unfinished.rows_done(), unfinished.rows)
-                waiting.extend((piece, team.submit(piece.clips)) for piece in islice(pieces, 1))
-        finally:
-            for _, vectors in waiting:
-                vectors.cancel()
-    unfinished.finish()
-    if unfinished.left:  # it was begun with fewer windows
-        return embed_windows(encoder, movies, windows, shape, config, store, source, labels=labels, workers=workers, progress=progress)
-    return Path(store)
+    finally:
+        for _, vectors in waiting:
+            vectors.cancel()
 
 
 @dataclass(frozen=True)
@@ -152,14 +171,14 @@ def _pieces(unfinished: Unfinished, clips: Sequence[Clip], batch_size: int, size
             yield _Piece(chunk, order, first, tuple(of_chunk[i] for i in order[first : first + size]))
 
 
-def _keep(unfinished: Unfinished, piece: _Piece, vectors_BD: npt.NDArray[np.float32], batch_size: int, source: Source) -> None:
+def _keep(unfinished: Unfinished, piece: _Piece, vectors_BD: npt.NDArray[np.float32], job: Job) -> None:
     """Write down a piece; with the last one of a chunk, the chunk."""
     if not np.isfinite(vectors_BD).all():
-        raise UserError("the encoder's output is not finite", "its training has diverged: use an encoder from before that", source.model)
+        raise UserError("the encoder's output is not finite", "its training has diverged: use an encoder from before that", job.model)
     unfinished.add_pending(piece.chunk, piece.first, vectors_BD)
     if piece.first + len(piece.clips) == len(piece.order):
         in_order = np.empty((len(piece.order), unfinished.dim), np.float32)
-        in_order[piece.order] = unfinished.pending(piece.chunk, batch_size)
+        in_order[piece.order] = unfinished.pending(piece.chunk, job.batch_size)
         unfinished.fill(piece.chunk, in_order)
 
 

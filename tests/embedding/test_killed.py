@@ -111,7 +111,7 @@ def test_embedding_killed_again_and_again(mortal, tmp_path):
     rng = np.random.default_rng(0)
     kills = 0
     # Most is written at the beginning, and removed again by the next after a kill there; once begun, work goes on in small steps.
-    while mortal.embed(path, int(rng.integers(1, 40 if part_of(path).exists() else 3 * touches))) is None:
+    while mortal.embed(path, int(rng.integers(1, 40)) if part_of(path).exists() else touches * (kills + 1) // 3) is None:
         kills += 1
         assert kills < 100
         if path.exists():
