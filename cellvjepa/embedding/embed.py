@@ -136,15 +136,14 @@ def _fill(unfinished: Unfinished, clips: Sequence[Clip], job: Job, team: Team, p
     pieces = _pieces(unfinished, clips, job.batch_size, job.batch_size * team.batches_at_once)
     waiting: deque[tuple[_Piece, Future[npt.NDArray[np.float32]]]] = deque()
     try:
-        progress("embedding", unfinished.rows_done(), unfinished.rows)
         while True:
             # Asked each time: workers of a cluster come and go.
             waiting.extend((piece, team.submit(piece.clips)) for piece in islice(pieces, max(0, team.ahead - len(waiting))))
+            progress("embedding", unfinished.rows_done(), unfinished.rows)
             if not waiting:
                 return
             piece, vectors = waiting.popleft()
             _keep(unfinished, piece, vectors.result(), job)
-            progress("embedding", unfinished.rows_done(), unfinished.rows)
     finally:
         for _, vectors in waiting:
             vectors.cancel()

@@ -5,8 +5,8 @@ logits are added; the attentive one's are first brought down to the spread of th
 
 1. the linear probe on what each number of the tokens is on average and how much it varies over time, in the whole clip and in its
    middle (:func:`pooled_dynamics`);
-2. a small attentive classifier (V-JEPA, arXiv 2404.08471, section 4) over the same averages and variations place by place, told
-   where each place is, and shown a random half of them at a time in training.
+2. a small attentive classifier (V-JEPA, arXiv 2404.08471, section 4) over the same averages and variations place by place (or over
+   all tokens), told where each place is, and shown a random half of them at a time in training.
 
 Measured against the first expert alone (random encoder, windows16; ROC AUC with 5 / 20 / 80 / all labels per class, 5 draws):
 motility .93 / .96 / .97 / .97 instead of .91 / .95 / .96 / .96; state .98 / 1.00 / 1.00 / 1.00 instead of .98 / 1.00 / 1.00 / 1.00.
@@ -15,70 +15,26 @@ motility .93 / .96 / .97 / .97 instead of .91 / .95 / .96 / .96; state .98 / 1.0
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from cellvjepa.config import ProbeConfig
-from cellvjepa.model.pooler import AttentiveClassifier, initialise_classifier
+from cellvjepa.probing.attentive_network import Floats, Grid5, Places, PositionedClassifier, Recipe, attend, empty_network, new_networks, training
 from cellvjepa.probing.linear import LinearHead, fit_linear, softmax
 from cellvjepa.progress import Progress, silent
 
-_BATCH = 32
-_SEEN_SHARE = 0.5  # of the places, in each step of training
-_NOISE = 0.5  # added to all places of a clip alike, in standard deviations of a place
-_WARMUP_STEPS = 20
-_MLP_RATIO = 1.0
-_POSITION_SCALE = 0.2
-
+_ROWS_AT_ONCE = 64  # while tokens are summarised
+_SPREAD_ROWS = 256  # are enough to know how much logits vary
+_CHECKS = 4  # of the networks while they are trained on an inner split
 _GRID_AXES = 5  # channels, t, z, y, x
 _MOST_TOKENS = 2**20
 
 Array = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.float32]
-
-
-class PositionedClassifier(nn.Module):
-    """An attentive classifier that is told where each place is; the encoder's own positions are only relative.
-
-    Parameters
-    ----------
-    grid
-        Places along each axis: channels, z, y, x.
-    dim, classes
-        Numbers per place, number of classes.
-    """
-
-    def __init__(self, grid: Sequence[int], dim: int, classes: int) -> None:
-        super().__init__()
-        codes_LF = position_codes(grid)
-        self.register_buffer("codes_LF", codes_LF, persistent=False)
-        self.place = nn.Linear(codes_LF.shape[1], dim, bias=False)
-        heads = max(heads for heads in (4, 2, 1) if dim % heads == 0)
-        self.classifier = AttentiveClassifier(dim, heads, classes, mlp_ratio=_MLP_RATIO)
-
-    def forward(self, tokens_BLD: torch.Tensor, seen_L: torch.Tensor | None = None) -> torch.Tensor:
-        """Return (B, K) logits; ``seen_L`` are the indices of the tokens given, ``None`` for all."""
-        codes_LF = self.get_buffer("codes_LF")
-        logits: torch.Tensor = self.classifier(tokens_BLD + self.place(codes_LF if seen_L is None else codes_LF[seen_L]))
-        return logits
-
-
-def position_codes(grid: Sequence[int]) -> torch.Tensor:
-    """Return (L, F) standardised waves over the axes of a grid (last fastest): half and whole, sine and cosine, from border to border."""
-    axes = [torch.linspace(-1, 1, length) for length in grid if length > 1]
-    if not axes:
-        return torch.zeros(math.prod(grid), 1)
-    places = torch.stack([axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")], dim=1)
-    waves = torch.cat([wave(places * (math.pi / 2 * k)) for k in (1, 2) for wave in (torch.sin, torch.cos)], dim=1)
-    centred = waves - waves.mean(dim=0)
-    return centred / centred.std(dim=0, correction=0).clamp(min=1e-3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +46,7 @@ class AttentiveHead:
     base
         The linear one, on :func:`pooled_dynamics`.
     mean_CE, scale_CE
-        float32: standardisation of :func:`time_summary`, of each channel (E is 2 D).
+        float32: standardisation of what the network reads, for each channel: E is 2 D for :func:`time_summary`, D for tokens.
     network
         The attentive one.
     weight
@@ -104,27 +60,33 @@ class AttentiveHead:
     scale_CE: Floats
     network: PositionedClassifier
     weight: float
-    grid: tuple[int, ...]
+    grid: Grid5
 
     @property
     def expects(self) -> tuple[int, ...]:
         """Shape of one row of features: (C, t, z, y, x, D)."""
-        return (*self.grid, self.mean_CE.shape[1] // 2)
+        return (*self.grid, self.base.expects[0] // (4 * self.grid[0]))
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return self.base.classes
 
+    def logits(self, tokens: npt.NDArray[Any]) -> Array:
+        """Return (N, K) logits of (N, C, t, z, y, x, D) tokens."""
+        assert tokens.shape[1:] == self.expects, (tokens.shape, self.expects)
+        found = np.empty((len(tokens), self.classes))
+        for start in range(0, len(tokens), _ROWS_AT_ONCE):
+            part = tokens[start : start + _ROWS_AT_ONCE]
+            summary = time_summary(part)
+            read = _by_place(summary if self.mean_CE.shape[1] == summary.shape[-1] else part)
+            attended = attend(self.network, Places(read, self.mean_CE, self.scale_CE))
+            found[start : start + _ROWS_AT_ONCE] = self.base.logits(_pooled(summary)) + self.weight * attended
+        return found
+
     def probabilities(self, tokens: npt.NDArray[Any]) -> Array:
         """Return (N, K) probabilities of (N, C, t, z, y, x, D) tokens."""
-        assert tokens.shape[1:] == self.expects, (tokens.shape, self.expects)
-        logits = np.empty((len(tokens), self.classes))
-        for start in range(0, len(tokens), _BATCH):
-            summary = time_summary(tokens[start : start + _BATCH])
-            attended = _attend(self.network, _standardised(summary, self.mean_CE, self.scale_CE))
-            logits[start : start + _BATCH] = self.base.logits(_pooled(summary)) + self.weight * attended
-        return softmax(logits)
+        return softmax(self.logits(tokens))
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what has to be saved."""
@@ -141,9 +103,11 @@ class AttentiveHead:
         grid, mean, scale = tuple(int(n) for n in arrays["grid"]), arrays["mean"], arrays["scale"]
         if len(grid) != _GRID_AXES or min(grid) < 1 or math.prod(grid) > _MOST_TOKENS:
             raise ValueError(f"a grid of {grid}")
-        if mean.ndim != 2 or mean.shape != scale.shape or mean.shape[0] != grid[0] or mean.shape[1] % 2 or base.expects != (2 * mean.size,):
+        summarised, plain = ((4 * grid[0] * width,) == base.expects for width in (mean.shape[-1] / 2, mean.shape[-1]))
+        if mean.ndim != 2 or mean.shape != scale.shape or mean.shape[0] != grid[0] or not (summarised or plain):
             raise ValueError(f"mean {mean.shape}, scale {scale.shape}, {base.expects[0]} pooled features")
-        network = _unfilled(grid, mean.shape[1], base.classes)
+        depth = 1 + len({name.split(".")[3] for name in parts["network."] if name.startswith("classifier.pooler.blocks.")})
+        network = empty_network(_places_grid(grid, summarised), mean.shape[1], base.classes, depth)
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in parts["network."].items()})
         weight = float(arrays["weight"].item())
         if not 0 <= weight <= 1:
@@ -152,10 +116,46 @@ class AttentiveHead:
         return cls(base, mean.astype(np.float32), scale.astype(np.float32), network, weight, grid)
 
 
+@dataclass(frozen=True, eq=False)
+class AttentiveInput:
+    """Tokens as both experts read them, computed once for all that is fitted on them.
+
+    Parameters
+    ----------
+    pooled_NF
+        float64: for the linear expert.
+    values_NCLE
+        float32, or the tokens' own type: for the attentive one.
+    grid
+        Of the tokens: channels, t, z, y, x.
+    """
+
+    pooled_NF: Array
+    values_NCLE: npt.NDArray[Any]
+    grid: Grid5
+
+    @classmethod
+    def of(cls, tokens: npt.NDArray[Any], config: ProbeConfig) -> AttentiveInput:
+        """Summarise (N, C, t, z, y, x, D) tokens."""
+        assert tokens.ndim == _GRID_AXES + 2, tokens.shape
+        summary = time_summary(tokens)
+        values = _by_place(summary if config.attentive_reads == "places" else tokens)
+        return cls(_pooled(summary), values, tuple(tokens.shape[1:-1]))
+
+    def places_grid(self, config: ProbeConfig) -> Grid5:
+        """Return the grid of what the network reads."""
+        return _places_grid(self.grid, config.attentive_reads == "places")
+
+
 def fit_attentive(
-    tokens: npt.NDArray[Any], codes_N: npt.NDArray[np.int64], classes: int, config: ProbeConfig, progress: Progress = silent
+    tokens: npt.NDArray[Any] | AttentiveInput,
+    codes_N: npt.NDArray[np.int64],
+    classes: int,
+    config: ProbeConfig,
+    progress: Progress = silent,
+    steps: int | None = None,
 ) -> AttentiveHead:
-    """Fit both experts, each on its own; classes weigh the same however many rows they have.
+    """Fit both experts, each on its own; classes weigh the same however many rows they have, unless ``config.class_weights`` says otherwise.
 
     Parameters
     ----------
@@ -166,33 +166,100 @@ def fit_attentive(
     classes
         Number of classes; one without rows gets probability 0.
     config
-        ``attentive_steps``, ``attentive_learning_rate``, ``attentive_weight_decay`` and ``seed``.
+        The fields that begin with ``attentive_``, and ``seed``.
     progress
         Told of the steps; may cancel.
+    steps
+        After how many of ``attentive_steps`` to stop; None: after all of them.
     """
-    assert tokens.ndim == _GRID_AXES + 2, tokens.shape
-    grid = tuple(tokens.shape[1:-1])
-    summary = time_summary(tokens)
-    pooled = _pooled(summary)
-    base = fit_linear(pooled, codes_N, classes)
-    axes = (0, 2, 3, 4)
-    mean_CE, scale_CE = summary.mean(axis=axes, dtype=np.float32), summary.std(axis=axes, dtype=np.float32) + np.float32(1e-6)
-    network = _unfilled(grid, summary.shape[-1], classes)
-    rng = torch.Generator().manual_seed(config.seed)
-    initialise_classifier(network.classifier, rng)
-    nn.init.normal_(network.place.weight, std=_POSITION_SCALE, generator=rng)
-    standardised_NLE = _standardised(summary, mean_CE, scale_CE)
-    _train(network, standardised_NLE, codes_N, config, rng, progress)
-    present = np.unique(codes_N)
-    spreads = [_spread(logits[:, present]) for logits in (base.logits(pooled), _attend(network, standardised_NLE))]
-    # Attention that has seen little says little, and is not made louder.
-    return AttentiveHead(base, mean_CE, scale_CE, network, min(1.0, spreads[0] / max(spreads[1], 1e-9)), grid)
+    given = tokens if isinstance(tokens, AttentiveInput) else AttentiveInput.of(tokens, config)
+    recipe = Recipe(config.attentive_learning_rate, config.attentive_weight_decay)
+    fitting = _Fitting(given, codes_N, np.arange(len(codes_N)), classes, config)
+    for done, (head,) in fitting.heads([recipe], range(steps or config.attentive_steps, config.attentive_steps + 1), progress):
+        assert done == (steps or config.attentive_steps)
+        head.network.requires_grad_(False)
+        return head
+    raise AssertionError("training ends with its last step")
+
+
+def attentive_trials(
+    given: AttentiveInput,
+    codes_N: npt.NDArray[np.int64],
+    classes: int,
+    config: ProbeConfig,
+    folds: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+    progress: Progress = silent,
+) -> list[tuple[ProbeConfig, int, Array]]:
+    """Train all recipes at once on each inner fold, and let them predict what they have not seen, at several moments of the training.
+
+    Returns
+    -------
+    list of (ProbeConfig, int, (N, K) float64)
+        Settings, the step at which training stopped, and logits (NaN where no fold tests a row); the configured recipe at its last
+        step comes first.
+    """
+    recipes, steps = recipes_of(config), config.attentive_steps
+    checks = sorted({max(1, round(steps * (check + 1) / _CHECKS)) for check in range(_CHECKS)})
+    found = {(recipe, check): np.full((len(codes_N), classes), np.nan) for check in reversed(checks) for recipe in recipes}
+    for train, test in folds:
+        base: Array | None = None
+        for done, heads in _Fitting(given, codes_N, train, classes, config).heads(recipes, checks, progress):
+            base = heads[0].base.logits(given.pooled_NF[test]) if base is None else base
+            for recipe, head in zip(recipes, heads, strict=True):
+                attended = attend(head.network, Places(given.values_NCLE, head.mean_CE, head.scale_CE), test)
+                found[recipe, done][test] = base + head.weight * attended
+    return [
+        (config.model_copy(update={"attentive_learning_rate": recipe.learning_rate, "attentive_weight_decay": recipe.weight_decay}), check, logits)
+        for (recipe, check), logits in found.items()
+    ]
+
+
+def recipes_of(config: ProbeConfig) -> list[Recipe]:
+    """Return the recipes to choose from, the configured one first."""
+    rate, decay = config.attentive_learning_rate, config.attentive_weight_decay
+    if not config.attentive_search:
+        return [Recipe(rate, decay)]
+    return [Recipe(rate, decay), Recipe(rate / 3, decay), Recipe(rate * 3, decay), Recipe(rate, decay * 10)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitting:
+    """Both experts on some rows of an input."""
+
+    given: AttentiveInput
+    codes_N: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    classes: int
+    config: ProbeConfig
+
+    def heads(self, recipes: Sequence[Recipe], checks: Sequence[int], progress: Progress) -> Iterator[tuple[int, list[AttentiveHead]]]:
+        """Yield the heads, one per recipe, at each of the steps to check; their networks are trained on afterwards."""
+        given, rows = self.given, self.rows
+        base = fit_linear(given.pooled_NF[rows], self.codes_N[rows], self.classes, self.config.class_weights)
+        places = Places.of(given.values_NCLE, rows)
+        width = given.values_NCLE.shape[-1]
+        networks, rng = new_networks(given.places_grid(self.config), width, self.classes, self.config, len(recipes))
+        present = np.unique(self.codes_N[rows])
+        some = rows[:: max(1, len(rows) // _SPREAD_ROWS)]
+        spread = _spread(base.logits(given.pooled_NF[some])[:, present])
+        whole = AttentiveHead(base, places.mean_CE, places.scale_CE, networks[0], 1.0, given.grid)
+        for done in training(networks, recipes, places, rows, self.codes_N, self.config, rng, progress):
+            if done in checks:
+                # Attention that has seen little says little, and is not made louder.
+                spreads = [_spread(attend(network, places, some)[:, present]) for network in networks]
+                weights = [min(1.0, spread / max(attended, 1e-9)) for attended in spreads]
+                yield done, [replace(whole, network=network, weight=weight) for network, weight in zip(networks, weights, strict=True)]
 
 
 def time_summary(tokens: npt.NDArray[Any]) -> Floats:
     """Return for each place what it is on average and how much it varies over time, (N, C, z, y, x, 2 D) float32."""
-    tokens = np.asarray(tokens, np.float32)
-    return np.concatenate([tokens.mean(axis=2), tokens.std(axis=2)], axis=-1)
+    count, channels, _, *places, width = tokens.shape
+    found = np.empty((count, channels, *places, 2 * width), np.float32)
+    for start in range(0, count, _ROWS_AT_ONCE):  # tokens may be float16, or still on the disk
+        part = np.asarray(tokens[start : start + _ROWS_AT_ONCE], np.float32)
+        found[start : start + len(part), ..., :width] = part.mean(axis=2)
+        found[start : start + len(part), ..., width:] = part.std(axis=2)
+    return found
 
 
 def pooled_dynamics(tokens: npt.NDArray[Any]) -> Array:
@@ -207,57 +274,14 @@ def _pooled(summary: Floats) -> Array:
     return np.concatenate(parts, axis=-1).reshape(len(summary), -1)
 
 
-def _attend(network: PositionedClassifier, standardised_NLE: torch.Tensor) -> Array:
-    """Return (N, K) logits that are 0 on average over classes."""
-    with torch.inference_mode():
-        logits = [network(standardised_NLE[start : start + _BATCH]) for start in range(0, len(standardised_NLE), _BATCH)]
-    found: Array = torch.cat(logits).double().numpy()
-    found -= found.mean(axis=1, keepdims=True)
-    return found
+def _by_place(tokens: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return (N, C, L, E): the axes of the grid behind the channels in one."""
+    return tokens.reshape(*tokens.shape[:2], math.prod(tokens.shape[2:-1]), tokens.shape[-1])
+
+
+def _places_grid(grid: Grid5, summarised: bool) -> Grid5:
+    return (grid[0], 1, *grid[2:]) if summarised else grid
 
 
 def _spread(logits_NK: Array) -> float:
     return float((logits_NK - logits_NK.mean(axis=1, keepdims=True)).std())
-
-
-def _train(
-    network: PositionedClassifier,
-    standardised_NLE: torch.Tensor,
-    codes_N: npt.NDArray[np.int64],
-    config: ProbeConfig,
-    rng: torch.Generator,
-    progress: Progress,
-) -> None:
-    rows_N, steps, places = len(codes_N), config.attentive_steps, standardised_NLE.shape[1]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.attentive_learning_rate, weight_decay=config.attentive_weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1, (step + 1) / _WARMUP_STEPS) * (1 + math.cos(math.pi * step / steps)) / 2
-    )
-    counts = np.bincount(codes_N, minlength=network.classifier.linear.out_features)
-    weights = torch.from_numpy(rows_N / np.maximum(counts, 1) / (counts > 0).sum()).float()
-    codes = torch.from_numpy(codes_N)
-    network.train()
-    for step in range(steps):
-        rows = torch.randperm(rows_N, generator=rng)[:_BATCH]
-        seen_L = torch.randperm(places, generator=rng)[: max(1, round(_SEEN_SHARE * places))]
-        batch = standardised_NLE[rows][:, seen_L]
-        batch += _NOISE * torch.randn((len(batch), 1, batch.shape[2]), generator=rng)
-        loss = F.cross_entropy(network(batch, seen_L), codes[rows], weight=weights)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        progress("training the attentive probe", step + 1, steps)
-    network.requires_grad_(False).eval()
-
-
-def _standardised(summary: Floats, mean_CE: Floats, scale_CE: Floats) -> torch.Tensor:
-    """Return (N, L, E) float32: the places of all channels, one after the other."""
-    flat = summary.reshape(*summary.shape[:2], -1, summary.shape[-1])
-    return torch.from_numpy(((flat - mean_CE[:, None]) / scale_CE[:, None]).reshape(len(flat), -1, flat.shape[-1]))
-
-
-def _unfilled(grid: tuple[int, ...], width: int, classes: int) -> PositionedClassifier:
-    channels, _, *places = grid
-    with torch.random.fork_rng(devices=[]):  # PyTorch's own generator is left alone
-        return PositionedClassifier((channels, *places), width, classes)

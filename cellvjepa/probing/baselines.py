@@ -29,6 +29,7 @@ from cellvjepa.progress import Progress, silent
 
 __all__ = [
     "HAND_MADE",
+    "POOLED",
     "SINGLE_FRAME",
     "TIME_SHUFFLED",
     "UNTRAINED",
@@ -41,6 +42,7 @@ __all__ = [
 
 HAND_MADE = "hand-made features"
 UNTRAINED = "untrained encoder"
+POOLED = "this encoder, pooled"
 SINGLE_FRAME = "single frame"
 TIME_SHUFFLED = "time shuffled"
 
@@ -76,7 +78,7 @@ def baseline_features(
     encoder
         The encoder that the store was made with.
     config
-        Its ``seed`` is that of the shuffled frames.
+        Kind of probe; its ``seed`` is that of the shuffled frames.
     progress
         Told of each batch; may cancel.
 
@@ -87,7 +89,7 @@ def baseline_features(
         where the store knows label images; area, speed and intensity where its table has them), ``"untrained encoder"`` (the same form,
         random weights), ``"single frame"`` (the encoder on the middle frame, held still) and ``"time shuffled"`` (the encoder on the same
         frames in another order). The vectors of encoders are pooled as those of the store. Clips of one frame have no time: the last two
-        are left out.
+        are left out. For kinds that read tokens there are also the vectors of the store: ``"this encoder, pooled"``.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def baseline_features(
     more = [shapes_of_clips(reader.movies, reader.outlines.labels, clips, reader.shape, progress), window_features(embeddings.table, rows)]
     extra = [_complete(family.values_ND) for family in more if family is not None]
     found[HAND_MADE] = np.concatenate([found[HAND_MADE], *extra], axis=1).astype(np.float32)
-    return found
+    return found if config.kind in ("linear", "knn") else {**found, POOLED: embeddings.vectors_at(rows)}
 
 
 def _complete(values_ND: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

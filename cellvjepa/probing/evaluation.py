@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
-from cellvjepa.cells.outlines import Outlines
 from cellvjepa.config import ProbeConfig
-from cellvjepa.embedding.encoding import vectors_of_clips
-from cellvjepa.embedding.reading import clips_of, outlines_of, read_batches
 from cellvjepa.embedding.store import Embeddings, open_store
 from cellvjepa.errors import UserError
-from cellvjepa.model.device import choose_device
-from cellvjepa.model.encoder import Encoder, new_encoder
-from cellvjepa.model.weights import load_encoder
-from cellvjepa.movies.clips import Clip
-from cellvjepa.movies.levels import with_levels
-from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.readers import open_archives
-from cellvjepa.probing.baselines import handmade_features, no_features
+from cellvjepa.probing.baselines import HAND_MADE, SINGLE_FRAME, TIME_SHUFFLED, UNTRAINED, baseline_features, no_features
+from cellvjepa.probing.calibration import Calibration, calibration_of
+from cellvjepa.probing.examples import pick_examples
 from cellvjepa.probing.labels import Labels, read_labels
 from cellvjepa.probing.probe import FeatureSpec, Probe, fit_probe
 from cellvjepa.probing.scores import ProbeReport
-from cellvjepa.probing.splits import choose_groups, grouped_folds
-from cellvjepa.probing.tokens import token_features
-from cellvjepa.probing.validation import cross_validate, few_label_scores
+from cellvjepa.probing.splits import Fold, choose_groups, grouped_folds
+from cellvjepa.probing.suspects import suspect_labels
+from cellvjepa.probing.token_cache import users_token_cache
+from cellvjepa.probing.tokens import TokenSource
+from cellvjepa.probing.validation import cross_validate, few_label_scores, gap_in_words
 from cellvjepa.progress import Progress, silent
 
+__all__ = ["CLASS_PRIOR", "HAND_MADE", "SINGLE_FRAME", "THIS_ENCODER", "TIME_SHUFFLED", "UNTRAINED", "Evaluation", "evaluate"]
+
 THIS_ENCODER = "this encoder"
-UNTRAINED = "untrained encoder"
-HAND_MADE = "hand-made features"
 CLASS_PRIOR = "class prior"
-_UNTRAINED_SEED = 12345  # of the random weights; one that no run is likely to use
-_FEW = (5, 20)
+_FEW = (1, 5, 20, 80)
+_DRAWS, _DRAWS_OF_TOKENS = 5, 3  # probes on tokens take seconds each
+_TOKEN_KINDS = ("attentive", "auto")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +48,23 @@ class Evaluation:
         Its cross-validated score.
     comparison
         One line per kind of features and number of labels: ``features``, ``labels per class``, ``draws``, and for each score its
-        mean and ``sd`` over draws; the same folds and the same draws for all.
+        mean, ``sd`` over draws, and ``low`` and ``high`` over draws and groups; the same folds and the same draws for all.
     labels
         The labelled rows.
     notes
-        What could not be computed, and why, for people.
+        What could not be computed or was left out, and why, for people.
+    naive
+        The score of the same probe where rows are split one by one, as if they were independent.
+    gap
+        What lies between the two, in words.
+    calibration
+        Whether probabilities may be taken at their word.
+    examples
+        Rows that the probe is sure of, unsure of, or wrong about (:func:`cellvjepa.probing.examples.pick_examples`).
+    suspects
+        Labels that may be wrong (:func:`cellvjepa.probing.suspects.suspect_labels`).
+    learning_curve
+        The lines of ``comparison`` that speak of this encoder, from few labels to all.
     """
 
     probe: Probe
@@ -66,6 +72,12 @@ class Evaluation:
     comparison: pd.DataFrame
     labels: Labels
     notes: tuple[str, ...]
+    naive: ProbeReport | None = None
+    gap: str = ""
+    calibration: Calibration | None = None
+    examples: pd.DataFrame = field(default_factory=pd.DataFrame)
+    suspects: pd.DataFrame = field(default_factory=pd.DataFrame)
+    learning_curve: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def evaluate(
@@ -94,100 +106,96 @@ def evaluate(
         If labels and store do not fit together, groups do not allow a split, or an attentive probe cannot read the movies.
     """
     embeddings = open_store(store)
-    labels = read_labels(labels_csv, embeddings.table)
-    groups = choose_groups(labels.table, embeddings.provenance.clip_shape, config)
-    folds = grouped_folds(groups, labels.codes_N, labels.classes, config)
-    vectors = np.concatenate([block for _, block in embeddings.blocks()])[labels.rows_N]
+    labels, vectors = _usable(read_labels(labels_csv, embeddings.table), embeddings)
+    codes_N = labels.codes_N
+    groups = choose_groups(labels.table, embeddings.provenance.clip_shape, config).holding(vectors)
+    folds = grouped_folds(groups, codes_N, labels.classes, config)
+    notes = [*labels.notes, *groups.notes]
+    features, compared, trouble = _features(embeddings, labels, vectors, config, progress)
+    report = cross_validate(features, labels, groups, config, progress, folds=folds)
+    naive = cross_validate(features, labels, groups, config, progress, folds=folds, naive=True)
+    comparison = _comparison(compared, codes_N, folds, groups.codes_N, config, progress)
+    probe = fit_probe(features, labels, FeatureSpec.of(embeddings.provenance, features), config, progress, groups.codes_N)
+    chances_NK = report.predictions[[f"p_{name}" for name in report.classes]].to_numpy(np.float64)
+    return Evaluation(
+        probe,
+        report,
+        comparison,
+        labels,
+        (*notes, *trouble),
+        naive=naive,
+        gap=gap_in_words(report, naive, codes_N, groups, config),
+        calibration=calibration_of(codes_N, chances_NK, groups.codes_N, config.bootstrap, np.random.default_rng(config.seed)),
+        examples=pick_examples(report, labels),
+        suspects=suspect_labels(report, labels, vectors, groups.codes_N, np.random.default_rng(config.seed)),
+        learning_curve=comparison[comparison["features"] == THIS_ENCODER].reset_index(drop=True),
+    )
+
+
+def _usable(labels: Labels, embeddings: Embeddings) -> tuple[Labels, npt.NDArray[np.float32]]:
+    """Return the labelled rows whose vectors are numbers, and the vectors; of a store of a million rows no others are read."""
+    vectors = embeddings.vectors_at(labels.rows_N)
+    good: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors), axis=1)
+    if good.all():
+        return labels, vectors
+    bad = int((~good).sum())
+    labels = labels.where(good, f"{bad} labelled rows are not used: their embeddings hold NaN or infinity")
+    if len(labels.classes) < 2:
+        left = f"of the labelled rows {bad} have embeddings of NaN or infinity, and the other {len(labels.rows_N)} are of fewer than two classes"
+        raise UserError(left, "make the store again with `cellvjepa embed`, and check the encoder", embeddings.path)
+    return labels, vectors[good]
+
+
+def _features(
+    embeddings: Embeddings, labels: Labels, vectors: npt.NDArray[np.float32], config: ProbeConfig, progress: Progress
+) -> tuple[npt.NDArray[Any], dict[str, npt.NDArray[Any]], list[str]]:
+    """Return what the probe reads, all that is compared (by name), and what is missing and why."""
     compared: dict[str, npt.NDArray[Any]] = {CLASS_PRIOR: no_features(len(vectors)).values_ND}
-    notes: list[str] = []
+    features: npt.NDArray[Any] = vectors
+    notes = []
     try:
-        pixels = _LabelledPixels.of(embeddings, labels)
+        # Of a store of a million rows, clips are made of those with labels only.
+        few = replace(embeddings, table=embeddings.table.iloc[labels.rows_N].reset_index(drop=True))
+        source = TokenSource.of(few)
+        compared |= baseline_features(embeddings, labels.rows_N, source.movies, source.encoder, config, progress)
+        if config.kind in _TOKEN_KINDS:
+            features = source.tokens(np.arange(len(few.table)), users_token_cache(config.token_cache_gb), progress)
     except UserError as error:
         if config.kind == "attentive":
             raise UserError(
                 f"an attentive probe needs the movies and the model again: {error}", "put them back, or use --kind linear", embeddings.path
             ) from None
+        without = ", and an attentive probe was not tried" if config.kind == "auto" else ""
         notes.append(
-            f"Hand-made features and the untrained encoder are missing from the comparison, because the movies or the model cannot be read: {error}"
+            "Hand-made features, the untrained encoder and the encoder without time are missing from the comparison"
+            f"{without}, because the movies or the model cannot be read: {error}"
         )
-        pixels = None
-    features = vectors
-    if pixels is not None:
-        compared[HAND_MADE] = pixels.hand_made(progress)
-        compared[UNTRAINED] = pixels.encoded(pixels.untrained(), config, progress)
-        if config.kind == "attentive":
-            features = pixels.encoded(pixels.encoder, config, progress)
     compared[THIS_ENCODER] = features
+    return features, compared, notes
+
+
+def _comparison(
+    compared: dict[str, npt.NDArray[Any]],
+    codes_N: npt.NDArray[np.int64],
+    folds: Sequence[Fold],
+    groups_N: npt.NDArray[np.int64],
+    config: ProbeConfig,
+    progress: Progress,
+) -> pd.DataFrame:
+    """Score each kind of features on the same folds and the same draws of labels."""
+    most = int(np.bincount(codes_N).max())
+    numbers: Sequence[int | None] = (*(few for few in _FEW if few < most), None)
     tables = []
     for name, values in compared.items():
         # Baselines without tokens are read by a linear probe, whatever the kind: it is the strongest on few numbers.
-        kind = "linear" if values.ndim == 2 and config.kind == "attentive" else config.kind
-        settings = config.model_copy(update={"kind": kind})
-        scores = few_label_scores(values, labels.codes_N, folds, settings, _numbers_of_labels(labels), progress=progress)
+        kind = "linear" if values.ndim == 2 and config.kind in _TOKEN_KINDS else config.kind
+        draws = 1 if name == CLASS_PRIOR else _DRAWS if values.ndim == 2 else _DRAWS_OF_TOKENS
+        # The best of many candidates, for each of many draws of a few labels, would take hours; the default one is as good there.
+        settings = config.model_copy(update={"kind": kind, "attentive_search": False, "inner_folds": 0})
+
+        def tell(stage: str, done: int, total: int, name: str = name) -> None:
+            progress(f"{stage}: {name}", done, total)
+
+        scores = few_label_scores(values, codes_N, folds, settings, numbers, draws, tell, groups_N)
         tables.append(scores.assign(features=name))
-    report = cross_validate(features, labels, groups, config, progress)
-    probe = fit_probe(features, labels, FeatureSpec.of(embeddings.provenance, features), config, progress)
-    return Evaluation(probe, report, pd.concat(tables, ignore_index=True), labels, tuple(notes))
-
-
-def features_of(store: str | os.PathLike[str], kind: str, progress: Progress = silent) -> npt.NDArray[Any]:
-    """Return what a probe of this kind reads, for every row of a store: (N, D) vectors, or (N, C, t, z, y, x, D) tokens for an attentive one."""
-    embeddings = open_store(store)
-    if kind != "attentive":
-        return np.concatenate([block for _, block in embeddings.blocks()])
-    everything = Labels(np.arange(len(embeddings)), np.array([""] * len(embeddings)), embeddings.table, "all rows")
-    pixels = _LabelledPixels.of(embeddings, everything)
-    return pixels.encoded(pixels.encoder, ProbeConfig(kind="attentive"), progress)
-
-
-def _numbers_of_labels(labels: Labels) -> Sequence[int | None]:
-    most = int(np.bincount(labels.codes_N).max())
-    return (*(few for few in _FEW if few < most), None)
-
-
-@dataclass(frozen=True, eq=False)
-class _LabelledPixels:
-    """The clips behind labelled rows, read again from the movies the store was made from, and its encoder."""
-
-    embeddings: Embeddings
-    encoder: Encoder
-    movies: tuple[Movie, ...]
-    clips: tuple[Clip, ...]
-    outlines: Outlines
-
-    @classmethod
-    def of(cls, embeddings: Embeddings, labels: Labels) -> _LabelledPixels:
-        source = embeddings.provenance.source
-        encoder, card = load_encoder(source.model)
-        if card.sha256 != source.checkpoint_sha256:
-            raise UserError("the encoder has changed since this store was made", "embed again into another store", source.model)
-        archive = open_archives(source.archives, source.given)
-        wanted = set(embeddings.table["movie"].astype(str))
-        movies = tuple(with_levels(movie) for movie in archive.movies if movie.name in wanted)
-        clips = clips_of(embeddings, movies)
-        return cls(embeddings, encoder, movies, tuple(clips[row] for row in labels.rows_N), outlines_of(embeddings))
-
-    def hand_made(self, progress: Progress) -> npt.NDArray[np.float64]:
-        provenance = self.embeddings.provenance
-        named = {movie.name: movie for movie in self.movies}
-        shape = replace(provenance.clip_shape, channels=provenance.channels)
-        parts = []
-        for batch, pixels_BCTZYX in read_batches(named, self.clips, shape, 32, self.outlines):
-            parts.append(handmade_features(pixels_BCTZYX, provenance.channels).values_ND)
-            progress("hand-made features", sum(map(len, parts)), len(self.clips))
-            assert len(batch) == len(parts[-1])
-        return np.concatenate(parts)
-
-    def encoded(self, encoder: Encoder, config: ProbeConfig, progress: Progress) -> npt.NDArray[np.float32]:
-        provenance = self.embeddings.provenance
-        reference, shape = provenance.source.reference, provenance.clip_shape
-        encoder = encoder.to(choose_device())
-        if config.kind == "attentive":
-            return token_features(encoder, self.movies, self.clips, shape, reference=reference, outlines=self.outlines, progress=progress)
-        return vectors_of_clips(
-            encoder, self.movies, self.clips, shape, provenance.pool, reference=reference, outlines=self.outlines, progress=progress
-        )
-
-    def untrained(self) -> Encoder:
-        """Return an encoder of the same form, with the same view of the pixels, and other random weights."""
-        return new_encoder(self.encoder.shape, torch.Generator().manual_seed(_UNTRAINED_SEED)).eval()
+    return pd.concat(tables, ignore_index=True)

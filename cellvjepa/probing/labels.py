@@ -15,7 +15,9 @@ from cellvjepa.cells.names import meant_names
 from cellvjepa.errors import UserError
 
 _NO_END = 10**15 - 1  # later than any frame, and still exact in every number type on the way
-_EXTRA_COLUMNS = ("group", "annotator", "date")
+_UNSURE = "unsure"  # what annotators write where they cannot tell
+_OVERRIDING = ("group", "well", "plate", "experiment", "annotator", "date")  # labels.csv has the last word on these
+_OWN = ("movie", "track_id", "label", "t_start", "t_stop", "start", "stop", "line")
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Labels:
     names_N
         str (N,): the label of each row.
     table
-        The N labelled rows with every column of the embedding table, and ``group``, ``annotator`` and ``date`` where
-        labels.csv has them; the index is ``0 .. N-1``.
+        The N labelled rows with every column of the embedding table, and the further columns of labels.csv (``group``,
+        ``well``, ``annotator``, ``date``, ...); the index is ``0 .. N-1``.
     source
         Where the labels come from.
     notes
@@ -53,19 +55,23 @@ class Labels:
         """int64 (N,): the position of each row's label in :attr:`classes`."""
         return np.unique(self.names_N, return_inverse=True)[1].astype(np.int64)
 
+    def where(self, kept_N: npt.NDArray[np.bool_], note: str) -> Labels:
+        """Return only some of the rows, with a note on why the others are missing."""
+        return Labels(self.rows_N[kept_N], self.names_N[kept_N], self.table[kept_N].reset_index(drop=True), self.source, (*self.notes, note))
+
 
 def read_labels(path: str | os.PathLike[str], table: pd.DataFrame) -> Labels:
     """Read labels.csv and find the rows of an embedding table that it labels.
 
     A row gets a label if the label's interval ``[t_start, t_stop)`` covers at least half of the row's; a line without
     times speaks of the whole track. Where two labels cover exactly half each, the row is between them and left out.
-    Lines whose label is empty are left out.
+    Lines whose label is empty or ``unsure`` are left out.
 
     Parameters
     ----------
     path
         A comma-separated file with the columns ``track_id`` and ``label``, ``movie`` where the table has more than one;
-        optional ``t_start``, ``t_stop`` [native frames, half open], ``group``, ``annotator``, ``date``.
+        optional ``t_start``, ``t_stop`` [native frames, half open], ``group``, ``annotator``, ``date`` and any other.
     table
         The embedding table: at least ``movie``, ``track_id``, ``t_start``, ``t_stop``.
 
@@ -73,22 +79,21 @@ def read_labels(path: str | os.PathLike[str], table: pd.DataFrame) -> Labels:
     ------
     UserError
         If the file cannot be read, a column is missing, a movie or track is unknown, a number is none, an interval is
-        empty, no row is matched, two labels contradict each other on a row, or only one class is left.
+        empty or before the movie, no row is matched, two labels contradict each other, or only one class is left.
     """
     lines, notes = _read_lines(Path(path))
     lines = _with_movie(lines, table, path)
     _refuse_unknown(lines, table, path)
-    matches, unused = _matches(lines, table)
+    _refuse_contradictions(lines, path)
+    matches = _matches(lines, table)
     if matches.empty:
-        first = lines.iloc[0]
         raise UserError(
-            f"none of the {len(lines)} labels covers at least half of an embedded window (the first: {_describe(first)})",
+            f"none of the {len(lines)} labels covers at least half of an embedded window (the first: {_describe(lines.iloc[0])})",
             "check that t_start and t_stop are frames of the movie, or embed these cells at these times",
             path,
         )
-    chosen, undecided = _one_per_row(matches, lines, table, path)
-    if unused:
-        notes.append(f"{unused} of {len(lines)} labels cover at least half of no embedded window and are not used")
+    notes += _unused(lines, matches, table)
+    chosen, undecided = _one_per_row(matches)
     if undecided:
         notes.append(f"{undecided} windows lie half in one label and half in another and are not used")
     names = chosen["label"].to_numpy(dtype=str)
@@ -96,13 +101,13 @@ def read_labels(path: str | os.PathLike[str], table: pd.DataFrame) -> Labels:
         raise UserError(f"only one class is left: all {len(names)} labelled rows are '{names[0]}'", "label cells of at least two classes", path)
     rows = chosen["row"].to_numpy(dtype=np.int64)
     labelled = table.iloc[rows].reset_index(drop=True)
-    extra = {name: lines[name].to_numpy()[chosen["line"]] for name in _EXTRA_COLUMNS if name in lines}
-    return Labels(rows, names, labelled.assign(**extra), os.fspath(path), tuple(notes))
+    extra = [name for name in map(str, lines) if name not in _OWN and (name in _OVERRIDING or name not in table)]
+    return Labels(rows, names, labelled.assign(**{name: lines[name].to_numpy()[chosen["index"]] for name in extra}), os.fspath(path), tuple(notes))
 
 
 def _read_lines(path: Path) -> tuple[pd.DataFrame, list[str]]:
     try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
+        text = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False, encoding="utf-8-sig").fillna("")
     except FileNotFoundError:
         raise UserError("the labels file does not exist", "check the path", path) from None
     except (IsADirectoryError, PermissionError):
@@ -119,10 +124,12 @@ def _read_lines(path: Path) -> tuple[pd.DataFrame, list[str]]:
             "the first line must read movie,track_id,label; optional are t_start,t_stop,group,annotator,date",
             path,
         )
-    text = text.apply(lambda column: column.str.strip())
-    named = text["label"] != ""
+    text = text.apply(lambda column: column.str.strip()).assign(line=np.arange(2, len(text) + 2))  # as editors count; the names are line 1
+    text = text[(text.drop(columns="line") != "").any(axis=1)]
+    named, unsure = text["label"] != "", text["label"].str.casefold() == _UNSURE
     notes = [f"{int((~named).sum())} lines without a label are not used"] if not named.all() else []
-    lines = text[named].reset_index(drop=True)
+    notes += [f"{int(unsure.sum())} lines say '{_UNSURE}' and are not used"] if unsure.any() else []
+    lines = text[named & ~unsure].reset_index(drop=True)
     if lines.empty:
         raise UserError("the file holds no labels", "write at least one line per class", path)
     lines["track_id"] = _whole_numbers(lines, "track_id", path)
@@ -135,6 +142,11 @@ def _read_lines(path: Path) -> tuple[pd.DataFrame, list[str]]:
             "t_stop is the first frame that no longer belongs to the label, so it must be larger than t_start",
             path,
         )
+    before = lines["start"] < 0
+    if before.any():
+        raise UserError(
+            f"{int(before.sum())} labels begin before the movie (the first: {_describe(lines[before].iloc[0])})", "frames count from 0", path
+        )
     return lines, notes
 
 
@@ -145,7 +157,10 @@ def _whole_numbers(lines: pd.DataFrame, column: str, path: Path, empty: int | No
     if wrong.any():
         line = int(np.flatnonzero(wrong)[0])
         raise UserError(
-            f"{column} must be a whole number, but {int(wrong.sum())} lines have another (the first: '{text.iloc[line]}')", "correct the column", path
+            f"{column} must be a whole number, but {int(wrong.sum())} lines have another "
+            f"(the first: '{text.iloc[line]}' in line {lines['line'].iloc[line]})",
+            "correct the column",
+            path,
         )
     return text.str.replace(r"\.0*$", "", regex=True).astype(np.int64)
 
@@ -183,47 +198,73 @@ def _refuse_unknown(lines: pd.DataFrame, table: pd.DataFrame, path: str | os.Pat
         )
 
 
-def _matches(lines: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Return one line per (label line, row) where the label covers at least half of the row, and the count of unused labels."""
+def _refuse_contradictions(lines: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Refuse different labels of one track for the same frames."""
+    found: list[tuple[int, int]] = []
+    last: dict[str, tuple[int, int]] = {}  # of one track: where each of its labels ends, and which line said so
+    track = None
+    ordered = lines.sort_values(["movie", "track_id", "start"], kind="stable")
+    columns = (ordered[name].tolist() for name in ("movie", "track_id", "label", "start", "stop", "line"))
+    for movie, track_id, label, start, stop, line in zip(*columns, strict=True):
+        if track != (movie, track_id):
+            track, last = (movie, track_id), {}
+        found += [(min(other_line, line), max(other_line, line)) for other, (end, other_line) in last.items() if other != label and end > start]
+        if label not in last or last[label][0] < stop:
+            last[label] = (stop, line)
+    if not found:
+        return
+    pair = min(found)
+    one, other = (lines[lines["line"] == line].iloc[0] for line in pair)
+    more = f"; {len(found) - 1} more such pairs" if len(found) > 1 else ""
+    raise UserError(
+        f"lines {pair[0]} and {pair[1]} contradict each other: {_describe(one)}, and {_describe(other)}{more}",
+        "keep one label for each time, write 'unsure', or split the file by annotator",
+        path,
+    )
+
+
+def _matches(lines: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return one line per (label, row) where the label covers at least half of the row; ``index`` counts labels, ``row`` rows."""
+    spoken_of = pd.MultiIndex.from_frame(lines[["movie", "track_id"]]).unique()
+    row_N = np.flatnonzero(pd.MultiIndex.from_arrays([table["movie"].astype(str), table["track_id"]]).isin(spoken_of))
+    some = table.iloc[row_N]
     rows = pd.DataFrame(
         {
-            "movie": table["movie"].astype(str).to_numpy(),
-            "track_id": table["track_id"].to_numpy(np.int64),
-            "row": np.arange(len(table)),
-            "row_start": table["t_start"].to_numpy(np.int64),
-            "row_stop": table["t_stop"].to_numpy(np.int64),
+            "movie": some["movie"].astype(str).to_numpy(),
+            "track_id": some["track_id"].to_numpy(np.int64),
+            "row": row_N,
+            "row_start": some["t_start"].to_numpy(np.int64),
+            "row_stop": some["t_stop"].to_numpy(np.int64),
         }
     )
-    pairs = lines[["movie", "track_id", "label", "start", "stop"]].assign(line=np.arange(len(lines))).merge(rows, on=["movie", "track_id"])
+    pairs = lines[["movie", "track_id", "label", "start", "stop"]].assign(index=np.arange(len(lines))).merge(rows, on=["movie", "track_id"])
     pairs["covered"] = np.minimum(pairs["stop"], pairs["row_stop"]) - np.maximum(pairs["start"], pairs["row_start"])
-    pairs["half"] = np.where(pairs["start"] <= pairs["row_start"], 0, 1)
-    matches = pairs[2 * pairs["covered"] >= pairs["row_stop"] - pairs["row_start"]]
-    return matches, len(lines) - matches["line"].nunique()
+    return pairs[2 * pairs["covered"] >= pairs["row_stop"] - pairs["row_start"]]
 
 
-def _one_per_row(matches: pd.DataFrame, lines: pd.DataFrame, table: pd.DataFrame, path: str | os.PathLike[str]) -> tuple[pd.DataFrame, int]:
-    """Return the best covering label of each row (columns row, line, label), and how many rows lie halfway."""
-    best = matches.sort_values(["row", "covered", "line"], ascending=[True, False, True], kind="stable")
-    several = best[best.groupby("row")["label"].transform("nunique") > 1]
-    if several.empty:
-        return best.drop_duplicates("row").reset_index(drop=True), 0
-    # Two labels that each cover one exact half meet in the middle of the row; any others speak of the same frames.
-    half = several["half"].where(2 * several["covered"] == several["row_stop"] - several["row_start"], -1)
-    per_half = several.groupby([several["row"], half])["label"].nunique().reset_index()
-    contradicted = per_half.loc[(per_half["half"] == -1) | (per_half["label"] > 1), "row"].unique()
-    overlapping = several[several["row"].isin(contradicted)]
-    if len(overlapping):
-        row = int(overlapping["row"].iloc[0])
-        names = sorted(overlapping.loc[overlapping["row"] == row, "label"].unique())
-        where = table.iloc[row]
-        raise UserError(
-            f"{len(contradicted)} rows have contradictory labels (the first: track {where['track_id']} of {where['movie']}, "
-            f"frames {where['t_start']} to {where['t_stop']}: {' and '.join(names)})",
-            "keep one label for each time, or split the file by annotator",
-            path,
+def _unused(lines: pd.DataFrame, matches: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+    """Say which labels speak of no embedded window, and which of them lie after all windows of their movie."""
+    unused = lines[~np.isin(np.arange(len(lines)), matches["index"])]
+    end = table["t_stop"].groupby(table["movie"].astype(str)).max()
+    after = unused[unused["start"] >= unused["movie"].map(end)]
+    notes = []
+    if len(after):
+        first = after.iloc[0]
+        notes.append(
+            f"{len(after)} labels begin after the last embedded frame of their movie and are not used "
+            f"(the first: line {first['line']}, {_describe(first)}; the embeddings end with frame {end[first['movie']] - 1})"
         )
-    halfway = best["row"].isin(several["row"])
-    return best[~halfway].drop_duplicates("row").reset_index(drop=True), int(several["row"].nunique())
+    if len(unused) > len(after):
+        notes.append(f"{len(unused) - len(after)} of {len(lines)} labels cover at least half of no embedded window and are not used")
+    return notes
+
+
+def _one_per_row(matches: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return the best covering label of each row (columns row, index, label), and how many rows lie halfway between two labels."""
+    best = matches.sort_values(["row", "covered", "index"], ascending=[True, False, True], kind="stable")
+    # Labels of a track do not overlap where they differ, so two of them on one row are an exact half each.
+    halfway = best.groupby("row")["label"].transform("nunique") > 1
+    return best[~halfway].drop_duplicates("row").reset_index(drop=True), int(best.loc[halfway, "row"].nunique())
 
 
 def _describe(line: pd.Series[Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -59,8 +59,10 @@ class LinearHead:
         return cls(mean, scale, weight, bias)
 
 
-def fit_linear(features_ND: npt.NDArray[Any], codes_N: npt.NDArray[np.int64], classes: int) -> LinearHead:
-    """Fit logistic regression; classes weigh the same however many rows they have.
+def fit_linear(
+    features_ND: npt.NDArray[Any], codes_N: npt.NDArray[np.int64], classes: int, class_weights: Literal["balanced", "none"] = "balanced"
+) -> LinearHead:
+    """Fit logistic regression; ``balanced``: classes weigh the same however many rows they have.
 
     A class without rows gets probability 0. Features that do not vary are ignored.
     """
@@ -73,7 +75,9 @@ def fit_linear(features_ND: npt.NDArray[Any], codes_N: npt.NDArray[np.int64], cl
     if len(present) == 1:
         bias_K[present] = 0.0
         return LinearHead(mean_D, scale_D, weight_KD, bias_K)
-    model = LogisticRegression(C=_PRIOR_VARIANCE / features.shape[1], class_weight="balanced", max_iter=_ITERATIONS)
+    model = LogisticRegression(
+        C=_PRIOR_VARIANCE / features.shape[1], class_weight=None if class_weights == "none" else class_weights, max_iter=_ITERATIONS
+    )
     model.fit((features - mean_D) / scale_D, codes_N)
     # For two classes scikit-learn keeps one logit; half of it against minus half of it is the same.
     two = len(present) == 2

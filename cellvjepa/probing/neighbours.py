@@ -44,13 +44,22 @@ class NeighbourHead:
         """Shape of one row of features: (D,)."""
         return self.mean_D.shape
 
+    def logits(self, features_ND: npt.NDArray[Any]) -> Array:
+        """Return (N, K) logarithms of the shares; as if each class known had got a small part of a vote more, so that none is impossible."""
+        present = np.bincount(self.codes_M, minlength=self.classes) > 0
+        nearest = min(self.neighbours, len(self.codes_M))
+        shares = (self.probabilities(features_ND) * nearest + 1 / self.classes) / (nearest + present.sum() / self.classes)
+        logits: Array = np.where(present, np.log(shares), -np.inf)
+        return logits
+
     def probabilities(self, features_ND: npt.NDArray[Any]) -> Array:
         """Return (N, K) shares of the votes for (N, D) features."""
         votes_NK = np.zeros((len(features_ND), self.classes))
         nearest = min(self.neighbours, len(self.codes_M))
         for start in range(0, len(features_ND), _CHUNK):
             cosine = _unit((features_ND[start : start + _CHUNK] - self.mean_D) / self.scale_D) @ self.vectors_MD.T
-            chosen = np.argsort(-cosine, axis=1, kind="stable")[:, :nearest]
+            # Among the nearest, the order plays no part.
+            chosen = np.argpartition(-cosine, nearest - 1, axis=1)[:, :nearest]
             rows = start + np.arange(len(cosine))[:, None]
             np.add.at(votes_NK, (rows, self.codes_M[chosen]), 1 + np.take_along_axis(cosine, chosen, axis=1))
         shares: Array = votes_NK / np.maximum(votes_NK.sum(axis=1, keepdims=True), 1e-12)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,37 +20,33 @@ from cellvjepa import __version__
 from cellvjepa.config import ProbeConfig
 from cellvjepa.embedding.provenance import Provenance
 from cellvjepa.errors import UserError
+from cellvjepa.probing.fitting import fit_head
+from cellvjepa.probing.head import FittedHead, Head, Kind
 from cellvjepa.probing.labels import Labels
-from cellvjepa.probing.linear import LinearHead, fit_linear
-from cellvjepa.probing.neighbours import NeighbourHead, fit_neighbours
+from cellvjepa.probing.ordinal import OrdinalHead
 from cellvjepa.progress import Progress, silent
 from cellvjepa.writing import atomic_path
 
-Kind = Literal["attentive", "linear", "knn"]
+__all__ = [
+    "ARRAYS_FILE",
+    "CARD_FILE",
+    "FeatureSpec",
+    "Head",
+    "Kind",
+    "Probe",
+    "fit_head",
+    "fit_probe",
+    "load_probe",
+    "predict",
+    "prediction_table",
+    "save_probe",
+]
 
 ARRAYS_FILE = "probe.safetensors"
 CARD_FILE = "probe.json"
 _LARGEST_CARD = 2**24
 _MADE_BY = "make one with `cellvjepa probe`, or check the path"
 _DAMAGED = "copy the folder again, or make the probe again with `cellvjepa probe`"
-
-
-class Head(Protocol):
-    """What turns features into probabilities: a :class:`LinearHead`, a :class:`NeighbourHead` or an ``AttentiveHead``."""
-
-    @property
-    def expects(self) -> tuple[int, ...]:
-        """Shape of one row of features: (D,), or (C, t, z, y, x, D) for an attentive head."""
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-
-    def probabilities(self, features: npt.NDArray[Any], /) -> npt.NDArray[np.float64]:
-        """Return (N, K) probabilities of N rows of features."""
-
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what has to be saved."""
 
 
 @dataclass(frozen=True)
@@ -110,42 +106,32 @@ class Probe:
     notes: Mapping[str, Any]
 
 
-def fit_head(
+def fit_probe(
     features: npt.NDArray[Any],
-    codes_N: npt.NDArray[np.int64],
-    classes: int,
+    labels: Labels,
+    made_from: FeatureSpec,
     config: ProbeConfig,
     progress: Progress = silent,
-) -> Head:
-    """Fit a classifier of the configured kind.
-
-    Parameters
-    ----------
-    features
-        (N, D) vectors; (N, C, t, z, y, x, D) tokens for the attentive kind.
-    codes_N
-        Class of each row, 0 to ``classes`` - 1; a class without rows is never predicted.
-    """
-    assert features.ndim == (7 if config.kind == "attentive" else 2), (config.kind, features.shape)
-    assert len(features) == len(codes_N), (features.shape, codes_N.shape)
-    if config.kind == "linear":
-        return fit_linear(features, codes_N, classes)
-    if config.kind == "knn":
-        return fit_neighbours(features, codes_N, classes, config.neighbours)
-    from cellvjepa.probing.attentive import fit_attentive  # torch, only where it is needed
-
-    return fit_attentive(features, codes_N, classes, config, progress)
-
-
-def fit_probe(features: npt.NDArray[Any], labels: Labels, made_from: FeatureSpec, config: ProbeConfig, progress: Progress = silent) -> Probe:
+    groups_N: npt.NDArray[np.int64] | None = None,
+) -> Probe:
     """Fit the probe to use: on all labelled rows (its score comes from cross-validation, not from here).
 
     Parameters
     ----------
     features
         Features of the labelled rows, in the order of ``labels``.
+    groups_N
+        int64 (N,): rows that must not stand on both sides of the inner split (:func:`cellvjepa.probing.fitting.fit_head`).
+
+    Raises
+    ------
+    UserError
+        If ``config.order`` names other classes than the labels do.
     """
-    head = fit_head(features, labels.codes_N, len(labels.classes), config, progress)
+    if config.order and sorted(config.order) != list(labels.classes):
+        what = f"the order names {', '.join(config.order)}, but the labels are {', '.join(labels.classes)}"
+        raise UserError(what, "name every class of the labels once, from low to high", "probe.order")
+    head = fit_head(features, labels.codes_N, len(labels.classes), config, progress, groups_N)
     counts = {name: int((labels.names_N == name).sum()) for name in labels.classes}
     notes = {
         "version": __version__,
@@ -153,8 +139,9 @@ def fit_probe(features: npt.NDArray[Any], labels: Labels, made_from: FeatureSpec
         "labels": labels.source,
         "rows per class": counts,
         "settings": config.model_dump(mode="json"),
+        "choice": dict(head.choice),
     }
-    return Probe(config.kind, head, labels.classes, made_from, notes)
+    return Probe(head.kind, head, labels.classes, made_from, notes)
 
 
 def predict(probe: Probe, features: npt.NDArray[Any]) -> pd.DataFrame:
@@ -214,19 +201,11 @@ def load_probe(folder: str | os.PathLike[str], wanted: FeatureSpec | None = None
         raise UserError(f"the probe cannot be read ({error})", _DAMAGED, path) from None
     if wanted is not None and (found := _differences(made_from, wanted)):
         raise UserError(f"the probe was made from other features: {'; '.join(found)}", "use the encoder it was made with, or make a new probe", path)
-    return Probe(kind, head, classes, made_from, card["notes"])
+    return Probe(head.kind, head, classes, made_from, card["notes"])
 
 
 def _head(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Head:
-    if kind == "linear":
-        return LinearHead.from_arrays(arrays)
-    if kind == "knn":
-        return NeighbourHead.from_arrays(arrays)
-    if kind == "attentive":
-        from cellvjepa.probing.attentive import AttentiveHead
-
-        return AttentiveHead.from_arrays(arrays)
-    raise ValueError(f"unknown kind '{kind}'")
+    return OrdinalHead.from_arrays(arrays) if "rank" in arrays else FittedHead.from_arrays(kind, arrays)
 
 
 def _differences(made_from: FeatureSpec, wanted: FeatureSpec) -> list[str]:

@@ -10,9 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
 
-SCORES = ("balanced accuracy", "macro F1", "ROC AUC")
+SCORES = ("balanced accuracy", "macro F1", "ROC AUC", "average precision")
 _COVERAGE = 0.95
 _FEWEST_DRAWS = 20  # below this many usable resamples a 95 % interval is a guess
+_MOST_WORK = 4 * 10**8  # rows x classes x resamples of one bootstrap: about ten seconds; with more, fewer resamples are drawn
+_ENOUGH_DRAWS = 100  # but never fewer than these, if as many are asked for
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -83,17 +85,23 @@ def macro_f1(confusion_KK: npt.NDArray[np.generic]) -> float:
 
 
 def roc_auc(codes_N: Ints, probabilities_NK: Floats) -> float:
-    """Return the area under the ROC curve: for two classes that of the second, for more the mean of one against the rest.
+    """Return the area under the ROC curve, the mean over classes of one against the rest; NaN if a class has no rows."""
+    return _Ranked(codes_N, probabilities_NK).scores(np.ones(len(codes_N)))[0]
 
-    NaN if a class has no rows.
+
+def average_precision(codes_N: Ints, probabilities_NK: Floats) -> float:
+    """Return the area under the precision-recall steps, the mean over classes of one against the rest; NaN if a class has no rows.
+
+    The mean is over all classes, also where there are two: so guessing gives 1 / K, whichever class is rare.
     """
-    return _Ranked(codes_N, probabilities_NK).auc(np.ones(len(codes_N)))
+    return _Ranked(codes_N, probabilities_NK).scores(np.ones(len(codes_N)))[1]
 
 
 def score_values(codes_N: Ints, probabilities_NK: Floats) -> dict[str, float]:
     """Return every score of :data:`SCORES`, without intervals."""
     confusion = confusion_matrix(codes_N, probabilities_NK.argmax(axis=1), probabilities_NK.shape[1])
-    return dict(zip(SCORES, (balanced_accuracy(confusion), macro_f1(confusion), roc_auc(codes_N, probabilities_NK)), strict=True))
+    ranking = _Ranked(codes_N, probabilities_NK).scores(np.ones(len(codes_N)))
+    return dict(zip(SCORES, (balanced_accuracy(confusion), macro_f1(confusion), *ranking), strict=True))
 
 
 def chance_values(codes_N: Ints, classes: int) -> dict[str, float]:
@@ -119,19 +127,35 @@ def bootstrap(codes_N: Ints, probabilities_NK: Floats, groups_N: Ints, draws: in
     rng
         Source of the resamples.
     """
+    found = resampled_scores(codes_N, probabilities_NK, groups_N, draws, rng)
+    values = score_values(codes_N, probabilities_NK)
+    return {name: interval(values[name], found[:, column]) for column, name in enumerate(SCORES)}
+
+
+def resampled_scores(codes_N: Ints, probabilities_NK: Floats, groups_N: Ints, draws: int, rng: np.random.Generator) -> Floats:
+    """Return (draws, scores) values of :data:`SCORES`, each of as many groups as there are, drawn with replacement.
+
+    No line where there is one group: drawn from itself, it says nothing of how groups differ. NaN where a draw misses a class.
+    """
     _, groups_N = np.unique(groups_N, return_inverse=True)
     groups, classes = int(groups_N.max()) + 1, probabilities_NK.shape[1]
-    draws = draws if groups > 1 else 0  # one group drawn from one group says nothing of how groups differ
-    confusion_GKK = np.zeros((groups, classes, classes))
-    np.add.at(confusion_GKK, (groups_N, codes_N, probabilities_NK.argmax(axis=1)), 1)
+    draws = min(draws, max(_ENOUGH_DRAWS, _MOST_WORK // (len(codes_N) * classes))) if groups > 1 else 0
+    predicted_N = probabilities_NK.argmax(axis=1)
+    # Counts of each group: rows of a class, predictions of it, and hits; a confusion matrix each would not fit for 200 classes.
+    counts_3GK = np.zeros((3, groups, classes))
+    for of, class_N, counted in ((0, codes_N, slice(None)), (1, predicted_N, slice(None)), (2, codes_N, codes_N == predicted_N)):
+        np.add.at(counts_3GK[of], (groups_N[counted], class_N[counted]), 1)
     ranked = _Ranked(codes_N, probabilities_NK)
     found = np.empty((draws, len(SCORES)))
     for draw in range(draws):
-        times_G = np.bincount(rng.integers(groups, size=groups), minlength=groups)
-        confusion = np.tensordot(times_G, confusion_GKK, axes=1)
-        found[draw] = balanced_accuracy(confusion), macro_f1(confusion), ranked.auc(times_G[groups_N].astype(np.float64))
-    values = score_values(codes_N, probabilities_NK)
-    return {name: _interval(values[name], found[:, column]) for column, name in enumerate(SCORES)}
+        times_G = np.bincount(rng.integers(groups, size=groups), minlength=groups).astype(np.float64)
+        support_K, guesses_K, hits_K = times_G @ counts_3GK
+        if support_K.all():
+            counted_scores = float((hits_K / support_K).mean()), float((2 * hits_K / (support_K + guesses_K)).mean())
+            found[draw] = *counted_scores, *ranked.scores(times_G[groups_N])
+        else:
+            found[draw] = np.nan
+    return found
 
 
 def scores_by_group(codes_N: Ints, predicted_N: Ints, groups_N: Ints, group_names: tuple[str, ...], classes: tuple[str, ...]) -> pd.DataFrame:
@@ -149,27 +173,39 @@ def scores_by_group(codes_N: Ints, predicted_N: Ints, groups_N: Ints, group_name
 
 
 class _Ranked:
-    """Rows sorted by score once, so that each resample costs O(N): AUC as the Mann-Whitney statistic with weights."""
+    """Rows sorted by score once, so that each resample costs O(N): rank statistics with weights, ties counted half."""
 
     def __init__(self, codes_N: Ints, probabilities_NK: Floats) -> None:
-        classes = probabilities_NK.shape[1]
-        chosen = [1] if classes == 2 else range(classes)
-        self._columns = [(rankdata(probabilities_NK[:, k], method="dense").astype(np.int64) - 1, codes_N == k) for k in chosen]
+        self._columns = [
+            (rankdata(probabilities_NK[:, k], method="dense").astype(np.int64) - 1, codes_N == k) for k in range(probabilities_NK.shape[1])
+        ]
 
-    def auc(self, weights_N: Floats) -> float:
-        return float(np.mean([_weighted_auc(rank, hit, weights_N) for rank, hit in self._columns]))
+    def scores(self, weights_N: Floats) -> tuple[float, float]:
+        """Return ROC AUC and average precision, each the mean over classes."""
+        found = np.mean([_rank_scores(rank, hit, weights_N) for rank, hit in self._columns], axis=0)
+        return float(found[0]), float(found[1])
 
 
-def _weighted_auc(rank_N: Ints, positive_N: npt.NDArray[np.bool_], weights_N: Floats) -> float:
-    """Return P(score of a positive > score of a negative) + half P(equal); ``rank_N`` is dense, from 0."""
-    positive = np.bincount(rank_N, weights=weights_N * positive_N)
-    negative = np.bincount(rank_N, weights=weights_N * ~positive_N)
-    pairs = positive.sum() * negative.sum()
+def _rank_scores(rank_N: Ints, positive_N: npt.NDArray[np.bool_], weights_N: Floats) -> tuple[float, float]:
+    """Return ROC AUC and average precision of one class; ``rank_N`` is dense, from 0.
+
+    AUC = P(score of a positive > score of a negative) + half P(equal), the Mann-Whitney statistic.
+    AP = sum over thresholds of (recall gained there) x (precision there), from the highest score down.
+    """
+    everything = np.bincount(rank_N, weights=weights_N)
+    positive = np.bincount(rank_N[positive_N], weights=weights_N[positive_N], minlength=len(everything))
+    negative = everything - positive
+    positives, negatives = positive.sum(), negative.sum()
+    if not (positives and negatives):
+        return float("nan"), float("nan")
     below = np.cumsum(negative) - negative
-    return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+    above, positive_above = np.cumsum(everything[::-1])[::-1], np.cumsum(positive[::-1])[::-1]
+    precision = np.divide(positive_above, above, out=np.zeros_like(above), where=above > 0)
+    return float((positive * (below + negative / 2)).sum() / (positives * negatives)), float((positive * precision).sum() / positives)
 
 
-def _interval(value: float, found: Floats) -> Interval:
+def interval(value: float, found: Floats) -> Interval:
+    """Return a score with the 95 % interval of its resamples; NaN where too few of them are usable."""
     usable = found[~np.isnan(found)]
     if len(usable) < _FEWEST_DRAWS:
         return Interval(value, float("nan"), float("nan"))

@@ -46,7 +46,8 @@ def outline_features(movies: Mapping[str, Movie], labels: Mapping[str, Movie], c
     """
     rows = []
     for clip in clips:
-        own_TYX = read_outline(labels[clip.movie], movies[clip.movie], clip, shape).own_TZYX.any(axis=1)
+        outline = read_outline(labels[clip.movie], movies[clip.movie], clip, shape)
+        own_TYX: npt.NDArray[np.bool_] = np.logical_or.reduce(outline.own_TZYX, axis=1)
         rows.append(_over_time([_region(frame_YX) for frame_YX in own_TYX if frame_YX.any()]))
     names = [f"shape: {name} {what}" for what in ("mean", "spread", "change") for name in _SHAPES]
     return Features(np.array(rows, np.float64).reshape(len(clips), len(names)), tuple(names))
@@ -99,10 +100,9 @@ def window_features(table: pd.DataFrame, rows_N: npt.NDArray[np.int64]) -> Featu
     # At the ends of a track, where there is no window before or after, the window itself stands in.
     before, after = (by_track[["t_start", "y_px", "x_px", *numbers]].shift(way).fillna(near).infer_objects() for way in (1, -1))
     passed = (after["t_start"] - before["t_start"]).where(lambda frames: frames > 0).astype(np.float64)
-    changes = {"track: net speed": np.hypot(after["y_px"] - before["y_px"], after["x_px"] - before["x_px"]) / passed}
-    changes |= {f"track: change of {name}": (after[name] - before[name]) / passed for name in numbers}
-    for name, series in changes.items():
-        found[name] = series.astype(np.float64).reindex(asked.index).to_numpy()
+    steps = (after - before).astype(np.float64).div(passed, axis="index").reindex(asked.index)
+    found["track: net speed"] = np.hypot(steps["y_px"].to_numpy(), steps["x_px"].to_numpy())
+    found |= {f"track: change of {name}": steps[name].to_numpy() for name in numbers}
     known = {name: np.where(tracked, values, np.nan) for name, values in found.items()}
     kept = {name: values for name, values in known.items() if np.isfinite(values).any()}
     return Features(np.stack(list(kept.values()), axis=1) if kept else np.zeros((len(asked), 0)), tuple(kept))
@@ -124,7 +124,7 @@ def shapes_of_clips(
 def _region(own_YX: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     from skimage.measure import regionprops
 
-    (region,) = regionprops(own_YX.astype(np.uint8))
+    (region,) = regionprops(own_YX.astype(np.uint8))  # type: ignore[no-untyped-call]
     return np.array([float(getattr(region, name)) for name in _SHAPES])
 
 
@@ -139,7 +139,7 @@ def _grain(grey_YX: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     from skimage.feature import graycomatrix, graycoprops
 
     fit = [distance for distance in _DISTANCES_PX if distance < min(grey_YX.shape)] or [1]
-    pairs = graycomatrix(grey_YX, fit, _ANGLES, levels=_GREYS, symmetric=True, normed=True)
-    found = np.stack([graycoprops(pairs, what).mean(axis=1) for what in _GRAINS])
+    pairs = graycomatrix(grey_YX, fit, _ANGLES, levels=_GREYS, symmetric=True, normed=True)  # type: ignore[no-untyped-call]
+    found = np.stack([graycoprops(pairs, what).mean(axis=1) for what in _GRAINS])  # type: ignore[no-untyped-call]
     # In a crop smaller than a distance, the largest distance that fits stands in.
     return np.pad(found, ((0, 0), (0, len(_DISTANCES_PX) - len(fit))), mode="edge").reshape(-1)

@@ -1,4 +1,4 @@
-"""An honest score: fit on some groups, predict the others, never the other way round."""
+"""An honest score: fit on some groups, predict the others, never the other way round; and beside it the score of a split that leaks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,40 @@ from cellvjepa import __version__
 from cellvjepa.config import ProbeConfig
 from cellvjepa.probing.labels import Labels
 from cellvjepa.probing.probe import fit_head, prediction_table
-from cellvjepa.probing.scores import SCORES, ProbeReport, bootstrap, chance_values, confusion_matrix, score_values, scores_by_group
-from cellvjepa.probing.splits import Fold, Groups, few_label_draws, grouped_folds
+from cellvjepa.probing.scores import (
+    SCORES,
+    ProbeReport,
+    bootstrap,
+    chance_values,
+    confusion_matrix,
+    interval,
+    resampled_scores,
+    score_values,
+    scores_by_group,
+)
+from cellvjepa.probing.splits import Fold, Groups, few_label_draws, grouped_folds, naive_folds
 from cellvjepa.progress import Progress, silent
 
+NAIVE = "nothing: row by row"
+_MEASURE = "balanced accuracy"
+_NOISE = 0.02  # a difference that is not worth a word
+_FEW_DRAWS = 200  # resamples behind each interval of a table: there are many
 
-def cross_validate(features: npt.NDArray[Any], labels: Labels, groups: Groups, config: ProbeConfig, progress: Progress = silent) -> ProbeReport:
+
+def cross_validate(
+    features: npt.NDArray[Any],
+    labels: Labels,
+    groups: Groups,
+    config: ProbeConfig,
+    progress: Progress = silent,
+    *,
+    folds: Sequence[Fold] | None = None,
+    naive: bool = False,
+) -> ProbeReport:
     """Predict each labelled row by a probe that has seen nothing of its group, and score the predictions.
+
+    What a probe chooses (its kind, rates, temperature) it chooses on an inner split of the training rows, by group again: the test rows
+    have no part in it (nested cross-validation).
 
     Parameters
     ----------
@@ -31,6 +58,10 @@ def cross_validate(features: npt.NDArray[Any], labels: Labels, groups: Groups, c
         Kind of probe, folds, resamples and seed.
     progress
         Told of each fold; may cancel.
+    folds
+        What :func:`cellvjepa.probing.splits.grouped_folds` made of these groups; None: made here.
+    naive
+        Split row by row, as if rows were independent, to be compared with; intervals still come from the groups.
 
     Raises
     ------
@@ -38,14 +69,18 @@ def cross_validate(features: npt.NDArray[Any], labels: Labels, groups: Groups, c
         If the groups do not allow it (:func:`cellvjepa.probing.splits.grouped_folds`).
     """
     codes_N, classes = labels.codes_N, labels.classes
-    folds = grouped_folds(groups, codes_N, classes, config)
+    folds = grouped_folds(groups, codes_N, classes, config) if folds is None else folds
+    stage = "cross-validating"
+    if naive:
+        folds, stage = naive_folds(codes_N, len(folds), config.seed), "cross-validating row by row"
     probabilities_NK, fold_N = np.empty((len(codes_N), len(classes))), np.empty(len(codes_N), np.int64)
     for number, fold in enumerate(folds):
-        progress("cross-validating", number, len(folds))
-        head = fit_head(features[fold.train], codes_N[fold.train], len(classes), config)
+        progress(stage, number, len(folds))
+        inner_N = None if naive else groups.codes_N[fold.train]
+        head = fit_head(features[fold.train], codes_N[fold.train], len(classes), config, _within(progress, stage, number, len(folds)), inner_N)
         probabilities_NK[fold.test] = head.probabilities(features[fold.test])
         fold_N[fold.test] = number
-    progress("cross-validating", len(folds), len(folds))
+    progress(stage, len(folds), len(folds))
     predicted_N = probabilities_NK.argmax(axis=1)
     where = {"group": np.array(groups.names, dtype=object)[groups.codes_N], "fold": fold_N, "label": labels.names_N.astype(object)}
     found = prediction_table(probabilities_NK, classes)
@@ -63,13 +98,46 @@ def cross_validate(features: npt.NDArray[Any], labels: Labels, groups: Groups, c
             "labels not used": list(labels.notes),
             "rows": len(codes_N),
             "rows per class": {name: int((codes_N == k).sum()) for k, name in enumerate(classes)},
-            "grouped by": groups.basis,
+            "grouped by": NAIVE if naive else groups.basis,
             "groups": len(np.unique(groups.codes_N)),
             "folds": len(folds),
             "training rows left out per fold because they would leak": [fold.left_out for fold in folds],
             "settings": config.model_dump(mode="json"),
         },
     )
+
+
+def gap_in_words(grouped: ProbeReport, naive: ProbeReport, codes_N: npt.NDArray[np.int64], groups: Groups, config: ProbeConfig) -> str:
+    """Say how much higher a split row by row scores, and what that means.
+
+    Parameters
+    ----------
+    grouped, naive
+        What :func:`cross_validate` found by group and row by row, on the same rows.
+    codes_N
+        int64 (N,): class of each row.
+    groups
+        Whole groups are resampled for the interval, the same ones for both scores.
+    config
+        Number of resamples and seed.
+    """
+    column = SCORES.index(_MEASURE)
+    drawn = []
+    for report in (grouped, naive):
+        chances_NK = report.predictions[[f"p_{name}" for name in report.classes]].to_numpy(np.float64)
+        rng = np.random.default_rng(config.seed)
+        drawn.append(resampled_scores(codes_N, chances_NK, groups.codes_N, config.bootstrap, rng)[:, column])
+    honest, leaky = grouped.scores[_MEASURE].value, naive.scores[_MEASURE].value
+    gap = interval(leaky - honest, drawn[1] - drawn[0])
+    said = f"Split row by row, the same probe would score {leaky:.2f} ({_MEASURE}); split by {groups.basis} it scores {honest:.2f}. "
+    if gap.value > _NOISE and not gap.low <= 0:  # an unknown interval does not excuse a gap
+        return said + (
+            f"The gap of {gap} is leakage: windows that share cells or pixels stand on both sides of the naive split, and are recognised rather than "
+            "understood. Publish the grouped score."
+        )
+    if gap.value < -_NOISE and not gap.high >= 0:
+        return said + f"The naive score is lower ({gap}): groups differ less than chance made the folds differ."
+    return said + f"The gap of {gap} is within noise: there is no sign that the naive split leaks."
 
 
 def few_label_scores(
@@ -80,6 +148,7 @@ def few_label_scores(
     labels_per_class: Sequence[int | None] = (5, 20),
     draws: int = 5,
     progress: Progress = silent,
+    groups_N: npt.NDArray[np.int64] | None = None,
 ) -> pd.DataFrame:
     """Score probes fitted on a few labels, drawn several times from the training rows of each fold.
 
@@ -93,31 +162,73 @@ def few_label_scores(
         int64 (N,): class of each row.
     folds
         From :func:`cellvjepa.probing.splits.grouped_folds` or :func:`cellvjepa.probing.splits.held_out`.
+    config
+        Kind of probe, resamples (at most 200 are made here) and seed.
     labels_per_class
         Training rows of each class and fold; None: all (drawn once).
     draws
         How often labels are drawn.
+    progress
+        Told of each draw; may cancel.
+    groups_N
+        int64 (N,): rows that stay together, in inner splits and in the resamples behind intervals. None: no intervals.
 
     Returns
     -------
     DataFrame
         One line per number of labels: ``labels per class`` (``"all"`` for None), ``draws`` and, for each score, ``SCORE`` (mean
-        over draws) and ``SCORE sd`` (0 where there is one draw).
+        over draws), ``SCORE sd`` (0 where there is one draw), ``SCORE low`` and ``SCORE high`` (95 % interval over draws and groups).
     """
-    classes, tested = int(codes_N.max()) + 1, np.concatenate([fold.test for fold in folds])
-    lines = []
-    for done, few in enumerate(labels_per_class):
-        progress("scoring with few labels", done, len(labels_per_class))
-        drawn = [few_label_draws(fold.train, codes_N, few, draws if few else 1, config.seed) for fold in folds]
-        found = []
-        for rows_of_folds in zip(*drawn, strict=True):
-            parts = []
-            for fold, rows in zip(folds, rows_of_folds, strict=True):
-                head = fit_head(features[rows], codes_N[rows], classes, config)
-                parts.append(head.probabilities(features[fold.test]))
-            found.append(score_values(codes_N[tested], np.concatenate(parts)))
+    tested = np.concatenate([fold.test for fold in folds])
+    repeats = [draws if few else 1 for few in labels_per_class]
+    lines, done = [], 0
+    for few, times in zip(labels_per_class, repeats, strict=True):
+        drawn = [few_label_draws(fold.train, codes_N, few, times, config.seed) for fold in folds]
+        found, resampled = [], []
+        for number, rows_of_folds in enumerate(zip(*drawn, strict=True)):
+            step = ("scoring with few labels", done, sum(repeats))
+            progress(*step)
+            predicted_NK = _predicted(features, codes_N, folds, rows_of_folds, config, groups_N, _within(progress, *step))
+            found.append(score_values(codes_N[tested], predicted_NK))
+            if groups_N is not None:
+                rng = np.random.default_rng([config.seed, number])
+                resamples = max(1, min(config.bootstrap, _FEW_DRAWS) // times)
+                resampled.append(resampled_scores(codes_N[tested], predicted_NK, groups_N[tested], resamples, rng))
+            done += 1
         scores = pd.DataFrame(found)
-        columns = {name: scores[name].mean() for name in SCORES} | {f"{name} sd": scores[name].std(ddof=0) for name in SCORES}
-        lines.append({"labels per class": "all" if few is None else str(few), "draws": len(found), **columns})
-    progress("scoring with few labels", len(labels_per_class), len(labels_per_class))
+        line: dict[str, Any] = {"labels per class": "all" if few is None else str(few), "draws": len(found)}
+        for column, name in enumerate(SCORES):
+            value = float(scores[name].mean())
+            ends = interval(value, np.concatenate(resampled)[:, column]) if resampled else None
+            line |= {name: value, f"{name} sd": scores[name].std(ddof=0)}
+            line |= {f"{name} low": ends.low if ends else np.nan, f"{name} high": ends.high if ends else np.nan}
+        lines.append(line)
+    progress("scoring with few labels", done, done)
     return pd.DataFrame(lines)
+
+
+def _predicted(
+    features: npt.NDArray[Any],
+    codes_N: npt.NDArray[np.int64],
+    folds: Sequence[Fold],
+    rows_of_folds: Sequence[npt.NDArray[np.int64]],
+    config: ProbeConfig,
+    groups_N: npt.NDArray[np.int64] | None,
+    progress: Progress,
+) -> npt.NDArray[np.float64]:
+    """Return the probabilities of the test rows of all folds, one fold after the other, by probes fitted on these rows of each."""
+    classes, parts = int(codes_N.max()) + 1, []
+    for fold, rows in zip(folds, rows_of_folds, strict=True):
+        inner_N = None if groups_N is None else groups_N[rows]
+        head = fit_head(features[rows], codes_N[rows], classes, config, progress, inner_N)
+        parts.append(head.probabilities(features[fold.test]))
+    return np.concatenate(parts)
+
+
+def _within(progress: Progress, stage: str, done: int, total: int) -> Progress:
+    """Return a progress for what goes on within one step: it tells of that step again, and may cancel."""
+
+    def tell(_stage: str, _done: int, _total: int) -> None:
+        progress(stage, done, total)
+
+    return tell

@@ -11,7 +11,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from cellvjepa.report.style import FAINT, INK, MARKERS, MUTED, PALETTE, calm, in_order, legend_columns, marks_of, new_figure, png_of
+from cellvjepa.report.score_plots import Score, confusion_figure, scores_figure
+from cellvjepa.report.style import FAINT, INK, MUTED, PALETTE, calm, in_order, legend_columns, marks_of, new_figure, png_of
+
+__all__ = ["CURVES", "Curve", "Score", "draw_confusion", "draw_map", "draw_scores", "draw_training"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,20 +52,6 @@ CURVES = (
     Curve("target_std", "Spread of targets in a batch", from_zero=True),
 )
 _LIGHTS = {"green": "#009e73", "yellow": "#e6b800", "red": "#d55e00"}
-
-
-@dataclass(frozen=True)
-class Score:
-    """A score with its interval: of ``method``, under ``condition`` (e.g. ``"20 labels per class"``).
-
-    ``low`` and ``high`` may be NaN: then no interval is drawn.
-    """
-
-    method: str
-    condition: str
-    value: float
-    low: float
-    high: float
 
 
 def draw_training(rows: Sequence[Mapping[str, object]], curves: Sequence[Curve] = CURVES) -> bytes:
@@ -174,78 +163,13 @@ def draw_map(
 
 
 def draw_confusion(counts_KK: npt.ArrayLike, classes: Sequence[str]) -> bytes:
-    """Draw a confusion matrix: rows are the labels, columns the predictions; darker is a larger share of the row.
-
-    Parameters
-    ----------
-    counts_KK
-        int (K, K) counts.
-    classes
-        K names.
-
-    Returns
-    -------
-    bytes
-        A PNG.
-    """
-    counts = np.asarray(counts_KK, dtype=np.int64)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side_in = 0.62 * len(classes) + 1.9
-    figure = new_figure(side_in, side_in - 0.3)
-    axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    calm(axes, x_label="predicted as", y_label="labelled as", grid=False)
-    axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.spines[:].set_visible(False)
-    for i, j in np.ndindex(*counts.shape):
-        colour = "white" if shares[i, j] > 0.55 else INK if counts[i, j] else FAINT
-        axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9.5, color=colour, fontweight="bold" if i == j else "normal")
-    return png_of(figure)
+    """Draw a confusion matrix (:func:`cellvjepa.report.score_plots.confusion_figure`); a PNG."""
+    return png_of(confusion_figure(counts_KK, classes))
 
 
 def draw_scores(scores: Sequence[Score], *, measure: str, chance: float | None = None) -> bytes:
-    """Draw scores as points with intervals: one line per method, one colour per condition.
-
-    Parameters
-    ----------
-    scores
-        In the order in which methods and conditions are to be shown.
-    measure
-        What is measured, e.g. ``"balanced accuracy"``.
-    chance
-        The score of guessing, drawn as a dashed line.
-
-    Returns
-    -------
-    bytes
-        A PNG.
-    """
-    methods = list(dict.fromkeys(score.method for score in scores))
-    conditions = list(dict.fromkeys(score.condition for score in scores))
-    figure = new_figure(6.4, 0.55 * len(methods) + 1.15)
-    axes = figure.add_subplot()
-    calm(axes, x_label=measure)
-    axes.grid(False, axis="y")
-    for score in scores:
-        c = conditions.index(score.condition)
-        y = methods.index(score.method) + 0.3 * (c - (len(conditions) - 1) / 2)
-        axes.plot([score.low, score.high], [y, y], color=PALETTE[c % len(PALETTE)], linewidth=2, alpha=0.55, solid_capstyle="round")
-        axes.plot([score.value], [y], color=PALETTE[c % len(PALETTE)], marker=MARKERS[c % len(MARKERS)], markersize=6, linestyle="none")
-        end = score.high if np.isfinite(score.high) else score.value
-        axes.annotate(f"{score.value:.2f}", (end, y), (6, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
-    if chance is not None:
-        axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate("guessing", (chance, -0.55), (4, 0), textcoords="offset points", fontsize=8, color=MUTED, va="center")
-    axes.set_yticks(range(len(methods)), methods)
-    axes.set_ylim(len(methods) - 0.45, -0.75)
-    axes.tick_params(axis="y", labelcolor=INK)
-    handles = [
-        Line2D([], [], color=PALETTE[c % len(PALETTE)], marker=MARKERS[c % len(MARKERS)], linestyle="none", label=name)
-        for c, name in enumerate(conditions)
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=9, labelcolor=INK)
-    return png_of(figure)
+    """Draw scores as points with intervals (:func:`cellvjepa.report.score_plots.scores_figure`); a PNG."""
+    return png_of(scores_figure(scores, measure=measure, chance=chance))
 
 
 def _series(rows: Sequence[Mapping[str, object]], key: str) -> tuple[Floats, Floats]:

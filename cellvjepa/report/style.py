@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -80,13 +81,26 @@ def calm(axes: Axes, *, title: str = "", x_label: str = "", y_label: str = "", g
 
 def png_of(figure: Figure) -> bytes:
     """Return a figure as PNG."""
+    _plain_text(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, facecolor=PAPER, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg_of(figure: Figure) -> bytes:
+    """Return a figure as SVG, the same bytes for the same figure; its texts stay texts that a drawing program can edit."""
+    _plain_text(figure)
+    buffer = io.BytesIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "cellvjepa"}):
+        figure.savefig(buffer, format="svg", facecolor=PAPER, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _plain_text(figure: Figure) -> None:
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         # A dollar sign in the name of a movie or a label is no formula.
         text.set_parse_math(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, facecolor=PAPER, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def legend_columns(names: Sequence[str], width_in: float) -> int:

@@ -37,7 +37,8 @@ from cellvjepa.report.html import write_page
 from cellvjepa.report.page import Gallery, Page, Picture, Section, Table
 from cellvjepa.report.strip import strip
 from cellvjepa.shipped import sample_data_folder
-from cellvjepa.stories.probe import comparison_in_words, comparison_section, lead, score_section, tell_probe
+from cellvjepa.stories.probe import lead, score_section, tell_probe
+from cellvjepa.stories.probe_comparison import comparison_in_words, comparison_section
 from cellvjepa.stories.run import curves_section, masks_on_a_clip, masks_section, tell_run
 from cellvjepa.training.metrics import read_metrics
 from cellvjepa.training.pretrain import pretrain
@@ -94,7 +95,7 @@ def run_demo(out: str | os.PathLike[str], progress: Progress = silent) -> Path:
     cluster(store, "kmeans", seed=0, progress=progress)
 
     found = evaluate(store, data / "simulated" / "labels.csv", config.probe, progress=progress)
-    tell_probe(folder / "probe", found)
+    tell_probe(folder / "probe", found, store, progress)
 
     frame, embeddings = _labelled_frame(simulated.movies[0], cells, found.labels), open_store(store)
     maps = _maps(embeddings, found.labels)
@@ -110,7 +111,7 @@ def run_demo(out: str | os.PathLike[str], progress: Progress = silent) -> Path:
             _map_section(maps, len(embeddings)),
             _examples_section(movies, windows, found.labels, shape),
             score_section(found),
-            comparison_section(found),
+            comparison_section(found.comparison),
             _next_section(folder, config),
         ),
         foot="Made by 'cellvjepa demo' from the sample data that come with the program; their licences lie beside them. "

@@ -1,49 +1,113 @@
-"""The report of a probe: how good it is, compared with what, on which split."""
+"""The report of a probe: how good it is, compared with what, on which split, and whether it may be believed."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from cellvjepa.probing.evaluation import CLASS_PRIOR, THIS_ENCODER, UNTRAINED, Evaluation
-from cellvjepa.probing.scores import SCORES
-from cellvjepa.report import plots
+from cellvjepa.config import ProbeConfig
+from cellvjepa.probing.evaluation import Evaluation
+from cellvjepa.probing.scores import SCORES, ProbeReport
+from cellvjepa.progress import Progress, silent
 from cellvjepa.report.html import write_page
-from cellvjepa.report.page import Details, Note, Page, Picture, Section, Table
+from cellvjepa.report.page import Block, Details, Note, Page, Picture, Section, Table
+from cellvjepa.report.score_plots import Bin, confusion_figure
+from cellvjepa.report.style import png_of, svg_of
+from cellvjepa.stories.probe_comparison import MEASURE, comparison_figure, comparison_in_words, comparison_section, time_in_words
+from cellvjepa.stories.probe_examples import Shown, examples_or_trouble, examples_section
+from cellvjepa.stories.probe_trust import (
+    calibration_figure,
+    calibration_section,
+    gap_kind,
+    learning_curve_figure,
+    learning_in_words,
+    learning_section,
+    suspects_section,
+)
 from cellvjepa.writing import atomic_path
 
-MEASURE = "balanced accuracy"
-_NOISE = 0.02
+_MOST_NAMED = 12  # classes, in a title
 
 
-def tell_probe(out: str | os.PathLike[str], found: Evaluation) -> Path:
-    """Write ``report.html``, ``report.json``, ``predictions.csv``, ``comparison.csv`` and ``figures/*.png`` into the folder of a probe."""
+def tell_probe(out: str | os.PathLike[str], found: Evaluation, store: str | os.PathLike[str] | None = None, progress: Progress = silent) -> Path:
+    """Write the report of a probe into its folder.
+
+    Parameters
+    ----------
+    out
+        Gets ``report.html``, ``report.json``, the tables behind it (``predictions.csv``, ``comparison.csv``, ``learning_curve.csv``,
+        ``suspects.csv``, ``examples.csv``, as far as there are such) and ``figures/*`` as PNG and SVG, examples as GIF.
+    found
+        What was found.
+    store
+        The store; None: the report has no examples, and does not say how to make it again.
+    progress
+        Told of examples that are read; may cancel.
+
+    Returns
+    -------
+    Path
+        ``report.html``.
+
+    Raises
+    ------
+    UserError
+        If the disk is full or the folder cannot be written to.
+    """
     folder = Path(out)
-    drawn = {"confusion": plots.draw_confusion(found.report.confusion_KK, found.report.classes), "comparison": draw_comparison(found.comparison)}
-    for name, data in drawn.items():
-        with atomic_path(folder / "figures" / f"{name}.png") as part:
-            part.write_bytes(data)
-    for name, table in (("predictions", found.report.predictions), ("comparison", found.comparison)):
+    shown, trouble = examples_or_trouble("" if store is None else os.fspath(store), found.examples, progress)
+    for name, figure in figures(found).items():
+        for ending, drawn in (("png", png_of), ("svg", svg_of)):
+            with atomic_path(folder / "figures" / f"{name}.{ending}") as part:
+                part.write_bytes(drawn(figure))
+    for older in (folder / "figures").glob("example_*.gif"):  # there may have been more
+        older.unlink()
+    for number, one in enumerate(shown, start=1):
+        with atomic_path(folder / "figures" / f"example_{number:02d}.gif") as part:
+            part.write_bytes(one.gif)
+    for name, table in _tables(found).items():
         with atomic_path(folder / f"{name}.csv") as part:
             table.to_csv(part, index=False)
+    command = "" if store is None else repeating_command(folder, found, Path(store))
     with atomic_path(folder / "report.json") as part:
-        part.write_text(json.dumps(_as_json(found), indent=2, default=str) + "\n", encoding="utf-8")
-    page = Page(
-        title=f"Probe: {', '.join(found.report.classes)}",
-        lead=lead(found),
-        sections=(
-            score_section(found),
-            comparison_section(found),
-            Section("Where it comes from", "", (Details("Provenance", json.dumps(found.report.provenance, indent=2, default=str)),)),
-        ),
-    )
-    return write_page(page, folder / "report.html")
+        part.write_text(json.dumps(_finite(_as_json(found, command)), indent=2, default=str, allow_nan=False) + "\n", encoding="utf-8")
+    return write_page(page_of(found, shown, trouble, command), folder / "report.html")
+
+
+def page_of(found: Evaluation, shown: tuple[Shown, ...] = (), trouble: str = "", command: str = "") -> Page:
+    """Return the report as a page."""
+    report = found.report
+    sections = [score_section(found), comparison_section(found.comparison)]
+    if len(found.learning_curve):
+        sections.append(learning_section(found.comparison))
+    if found.calibration is not None:
+        sections.append(calibration_section(_bins(found), found.calibration.error, len(report.classes)))
+    if shown or trouble:
+        sections.append(examples_section(shown, trouble))
+    sections.append(suspects_section(found.suspects))
+    sections.append(how_section(found, command))
+    leaks = found.naive is not None and gap_kind(report.scores[MEASURE].value, found.naive.scores[MEASURE].value) == "warn"
+    said = f"{lead(found)} {found.gap}" if leaks else lead(found)
+    return Page(f"Probe: {_named(report.classes)}", said, tuple(sections), f"cellvjepa {report.provenance.get('version', '')}")
+
+
+def figures(found: Evaluation) -> dict[str, Figure]:
+    """Return the figures of a report by name."""
+    drawn = {"confusion": confusion_figure(found.report.confusion_KK, found.report.classes), "comparison": comparison_figure(found.comparison)}
+    if len(found.learning_curve):
+        drawn["learning_curve"] = learning_curve_figure(found.comparison)
+    if found.calibration is not None:
+        drawn["reliability"] = calibration_figure(_bins(found), len(found.report.classes))
+    return drawn
 
 
 def lead(found: Evaluation) -> str:
@@ -56,100 +120,117 @@ def lead(found: Evaluation) -> str:
 
 
 def score_section(found: Evaluation) -> Section:
-    """Return the cross-validated scores and the confusion matrix."""
-    report = found.report
-    rows = tuple((name, str(report.scores[name]), f"{report.chance[name]:.2f}") for name in SCORES)
+    """Return the cross-validated scores, those of a split that leaks beside them, and the confusion matrix."""
+    report, naive = found.report, found.naive
+    header = ("score", "this probe [95 % interval]", *(("split row by row",) if naive else ()), "class prior")
+    rows = tuple(
+        (name, str(report.scores[name]), *((f"{naive.scores[name].value:.2f}",) if naive else ()), f"{report.chance[name]:.2f}") for name in SCORES
+    )
+    blocks: list[Block] = [Table(header, rows)]
+    if found.gap:
+        kind = gap_kind(report.scores[MEASURE].value, naive.scores[MEASURE].value) if naive else "warn"
+        blocks.append(Note(found.gap, kind))
+    blocks.append(
+        Picture(
+            png_of(confusion_figure(report.confusion_KK, report.classes)),
+            "Rows: what the cells do. Columns: what the probe took them for. A perfect probe fills the diagonal.",
+            f"Confusion matrix of the classes {_named(report.classes)}",
+        )
+    )
+    blocks += [Note(note, "warn") for note in found.notes]
     return Section(
         "How well are they told apart?",
         f"Every labelled window was predicted once, by a probe that had seen nothing of its group ({report.provenance['grouped by']}). "
         "Intervals come from resampling whole groups.",
-        (
-            Table(("score", "this probe [95 % interval]", "class prior"), rows),
-            Picture(
-                plots.draw_confusion(report.confusion_KK, report.classes),
-                "Rows: what the cells do. Columns: what the probe took them for. A perfect probe fills the diagonal.",
-                f"Confusion matrix of the classes {', '.join(report.classes)}",
-            ),
-            *(Note(note, "warn") for note in found.notes),
-        ),
+        tuple(blocks),
     )
 
 
-def comparison_section(found: Evaluation) -> Section:
-    """Return this encoder beside simple baselines, with the same folds and the same labels."""
-    header = ("labels per class", "features", *(f"{name} (sd)" for name in SCORES))
-    # Read by number of labels: that is the comparison a reader makes.
-    order = {str(labels): i for i, labels in enumerate(found.comparison["labels per class"].unique())}
-    lines = found.comparison.sort_values("labels per class", key=lambda column: column.astype(str).map(order), kind="stable")
-    rows = tuple(
-        (str(line["labels per class"]), str(line["features"]), *(f"{line[name]:.2f} ({line[f'{name} sd']:.2f})" for name in SCORES))
-        for _, line in lines.iterrows()
-    )
-    ours = tuple(i for i, row in enumerate(rows) if row[1] == THIS_ENCODER)
-    draws = int(found.comparison["draws"].max())
+def how_section(found: Evaluation, command: str) -> Section:
+    """Return where the numbers come from, and how to get them again."""
+    blocks: list[Block] = [Details("The command that makes this report again", command)] if command else []
+    blocks.append(Details("Provenance", json.dumps(_finite(_provenance(found)), indent=2, default=str)))
+    made_from = found.probe.made_from
     return Section(
-        "Compared with what?",
-        "A score means little alone. The same probe was trained on the same few labels of the same training groups with other features: none at all "
-        "(class prior), numbers made by hand (brightness, change, motion, rhythm), and a network of the same form that was never trained.",
-        (
-            Table(header, rows, f"Mean over {draws} draws of labels, in brackets the standard deviation between draws.", ours),
-            Picture(
-                draw_comparison(found.comparison),
-                "The same as a picture; whiskers are one standard deviation between draws.",
-                f"{MEASURE} of each kind of features by number of labels",
-            ),
-            *(Note(sentence, kind) for sentence, kind in comparison_in_words(found.comparison)),
-        ),
+        "Where it comes from",
+        f"The probe in this folder was fitted on all {len(found.labels.rows_N)} labelled windows; the scores above are of probes that had not seen "
+        "what they were asked. 'cellvjepa predict STORE --probe FOLDER' applies it to any store of the same encoder "
+        f"({made_from.encoder_sha256[:12]}) and the same clips, and refuses others.",
+        tuple(blocks),
     )
 
 
-def comparison_in_words(comparison: pd.DataFrame) -> list[tuple[str, Literal["good", "warn"]]]:
-    """Say for each number of labels how this encoder stands to the best baseline and to itself untrained, whatever the answer is."""
-    said: list[tuple[str, Literal["good", "warn"]]] = []
-    for labels, lines in comparison.groupby("labels per class", sort=False):
-        scores = lines.set_index("features")[MEASURE]
-        ours, others = float(scores[THIS_ENCODER]), scores.drop(THIS_ENCODER)
-        best, value = str(others.idxmax()), float(others.max())
-        sentence = f"{'With all labels' if labels == 'all' else f'With {labels} labels per class'} this encoder ({ours:.2f}) is "
-        sentence += f"{_against(ours, value)} the best baseline, {best} ({value:.2f})"
-        if UNTRAINED in others and best != UNTRAINED:
-            sentence += f", and {_against(ours, float(others[UNTRAINED]))} the same network without training ({others[UNTRAINED]:.2f})"
-        said.append((f"{sentence}.", "good" if ours > value + _NOISE else "warn"))
-    return said
+def repeating_command(folder: Path, found: Evaluation, store: Path) -> str:
+    """Return the command that makes a report again, with every setting that is not the default."""
+    settings, usual = found.report.provenance.get("settings"), ProbeConfig().model_dump(mode="json")
+    changed = {name: value for name, value in settings.items() if value != usual.get(name)} if isinstance(settings, Mapping) else {}
+    words = ["cellvjepa", "probe", str(store.resolve()), "--labels", str(Path(found.labels.source).resolve()), "--out", str(folder.resolve())]
+    for name, value in changed.items():
+        words += ["--set", f"probe.{name}={json.dumps(value)}"]
+    return shlex.join(words)
 
 
-def _against(ours: float, other: float) -> str:
-    if abs(ours - other) <= _NOISE:
-        return "within noise of"
-    return "ahead of" if ours > other else "behind"
+def _tables(found: Evaluation) -> dict[str, pd.DataFrame]:
+    tables = {
+        "predictions": found.report.predictions,
+        "comparison": found.comparison,
+        "learning_curve": found.learning_curve,
+        "suspects": found.suspects,
+        "examples": found.examples,
+    }
+    return {name: table for name, table in tables.items() if len(table.columns)}
 
 
-def draw_comparison(comparison: pd.DataFrame) -> bytes:
-    """Draw the comparison table; a PNG."""
-    scores = [
-        plots.Score(
-            str(line["features"]),
-            "all labels" if line["labels per class"] == "all" else f"{line['labels per class']} labels per class",
-            float(line[MEASURE]),
-            float(line[MEASURE] - line[f"{MEASURE} sd"]) if line["draws"] > 1 else np.nan,
-            float(line[MEASURE] + line[f"{MEASURE} sd"]) if line["draws"] > 1 else np.nan,
-        )
-        for _, line in comparison.iterrows()
-        if line["features"] != CLASS_PRIOR
-    ]
-    chance = comparison.loc[comparison["features"] == CLASS_PRIOR, MEASURE]
-    return plots.draw_scores(scores, measure=MEASURE, chance=float(chance.mean()))
-
-
-def _as_json(found: Evaluation) -> Mapping[str, object]:
-    report = found.report
+def _as_json(found: Evaluation, command: str) -> Mapping[str, object]:
+    report, naive, calibration = found.report, found.naive, found.calibration
     return {
         "classes": report.classes,
         "confusion": report.confusion_KK.tolist(),
-        "scores": {name: {"value": s.value, "low": s.low, "high": s.high} for name, s in report.scores.items()},
+        "scores": _scores(report),
         "class prior": dict(report.chance),
+        "scores of a split by rows": None if naive is None else _scores(naive),
+        "gap": found.gap,
         "by group": report.by_group.to_dict("records"),
         "comparison": found.comparison.to_dict("records"),
+        "in words": [sentence for sentence, _ in (*comparison_in_words(found.comparison), *time_in_words(found.comparison))],
+        "learning curve": _records(found.learning_curve),
+        "learning curve in words": learning_in_words(found.comparison),
+        "calibration": None if calibration is None else {"error": asdict(calibration.error), "bins": [asdict(part) for part in calibration.bins]},
+        "suspects": _records(found.suspects),
+        "examples": _records(found.examples),
         "notes": found.notes,
-        "provenance": dict(report.provenance),
+        "command": command,
+        "provenance": _provenance(found),
     }
+
+
+def _provenance(found: Evaluation) -> Mapping[str, object]:
+    return {**found.report.provenance, "features": asdict(found.probe.made_from), "probe": dict(found.probe.notes)}
+
+
+def _scores(report: ProbeReport) -> Mapping[str, Mapping[str, float]]:
+    return {name: asdict(score) for name, score in report.scores.items()}
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, object]]:
+    return [{str(name): value for name, value in line.items()} for line in table.to_dict("records")]
+
+
+def _finite(value: object) -> object:
+    """Return a value as JSON has it: numbers of numpy as numbers, and null for what is not known (NaN is no JSON)."""
+    if isinstance(value, Mapping):
+        return {str(name): _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
+
+
+def _bins(found: Evaluation) -> list[Bin]:
+    assert found.calibration is not None
+    return [Bin(part.confidence, part.accuracy, part.rows) for part in found.calibration.bins]
+
+
+def _named(classes: tuple[str, ...]) -> str:
+    """Return the names of the classes; of many, the first few and how many there are."""
+    return ", ".join(classes) if len(classes) <= _MOST_NAMED else f"{', '.join(classes[:3])}, ... ({len(classes)} classes)"

@@ -6,7 +6,8 @@ import torch
 
 from cellvjepa.config import ProbeConfig
 from cellvjepa.errors import Cancelled
-from cellvjepa.probing.attentive import AttentiveHead, fit_attentive, pooled_dynamics, position_codes
+from cellvjepa.probing.attentive import AttentiveHead, fit_attentive, pooled_dynamics
+from cellvjepa.probing.attentive_network import position_codes
 from cellvjepa.probing.linear import fit_linear
 from cellvjepa.probing.scores import roc_auc
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zarr
 
 from cellvjepa.cells.windows import grid_windows
 from cellvjepa.config import Config
@@ -52,3 +54,43 @@ def test_a_linear_probe_does_without_movies_and_model_and_says_what_is_missing(l
     assert "missing from the comparison" in found.notes[0]
     with pytest.raises(UserError, match=r"an attentive probe needs the movies and the model again.*use --kind linear"):
         evaluate(labelled / "grid.zarr", labelled / "labels.csv", config.model_copy(update={"kind": "attentive"}))
+
+
+def test_all_that_a_report_needs_is_there(labelled: Path, tiny_config: Config) -> None:
+    config = tiny_config.probe.model_copy(update={"folds": 2, "bootstrap": 30})
+    found = evaluate(labelled / "grid.zarr", labelled / "labels.csv", config)
+    assert found.naive is not None
+    assert found.naive.confusion_KK.sum() == found.report.confusion_KK.sum() == len(found.labels.rows_N)
+    assert found.gap.startswith(
+        f"Split row by row, the same probe would score {found.naive.scores['balanced accuracy'].value:.2f} (balanced accuracy)"
+    )
+    assert found.calibration is not None
+    assert sum(part.rows for part in found.calibration.bins) == len(found.labels.rows_N)
+    assert set(found.examples["row"]) <= set(found.labels.rows_N)
+    assert {"label", "suggested", "reason"} <= set(found.suspects)
+    assert found.learning_curve["labels per class"].tolist() == ["1", "5", "all"]
+    assert set(found.learning_curve["features"]) == {THIS_ENCODER}
+    assert np.isfinite(found.learning_curve["balanced accuracy low"].to_numpy(float)).all()
+    assert found.comparison.groupby("features")["labels per class"].apply(list).map(lambda numbers: numbers == ["1", "5", "all"]).all()
+
+
+def test_rows_of_nan_are_left_out_and_said_so(labelled: Path, tiny_config: Config) -> None:
+    config = tiny_config.probe.model_copy(update={"folds": 2, "bootstrap": 1})
+    shutil.rmtree(labelled / "movies")  # quicker without baselines
+    whole = evaluate(labelled / "grid.zarr", labelled / "labels.csv", config)
+    vectors = zarr.open_array(labelled / "grid.zarr" / "X")
+    gone = int(whole.labels.rows_N[3])
+    vectors[gone, 2] = np.nan
+    found = evaluate(labelled / "grid.zarr", labelled / "labels.csv", config)
+    assert found.labels.rows_N.tolist() == [row for row in whole.labels.rows_N if row != gone]
+    assert found.notes[0] == "1 labelled rows are not used: their embeddings hold NaN or infinity"
+    assert np.isfinite([score.value for score in found.report.scores.values()]).all()
+    vectors[:] = np.nan
+    with pytest.raises(UserError, match=r"of NaN or infinity, and the other 0 are of fewer than two classes. make the store again"):
+        evaluate(labelled / "grid.zarr", labelled / "labels.csv", config)
+
+
+def test_too_few_groups_give_a_sentence_and_no_number(labelled: Path, tiny_config: Config) -> None:
+    config = tiny_config.probe.model_copy(update={"folds": 5})
+    with pytest.raises(UserError, match=r"form 2 group\(s\) by movie, fewer than the 5 folds: there is no honest score"):
+        evaluate(labelled / "grid.zarr", labelled / "labels.csv", config)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -79,13 +80,50 @@ def test_a_window_halfway_between_two_labels_is_left_out(tmp_path: Path, table: 
 
 
 def test_labels_that_cover_no_window_are_counted(tmp_path: Path, table: pd.DataFrame) -> None:
-    found = read_labels(write(tmp_path, "movie,track_id,label,t_start,t_stop\na.tif,1,rest,,\na.tif,2,move,,\na.tif,2,die,15,16\n"), table)
+    found = read_labels(write(tmp_path, "movie,track_id,label,t_start,t_stop\na.tif,1,rest,,\na.tif,2,move,0,15\na.tif,2,die,15,16\n"), table)
     assert found.notes == ("1 of 3 labels cover at least half of no embedded window and are not used",)
 
 
 def test_two_annotators_may_agree(tmp_path: Path, table: pd.DataFrame) -> None:
     found = read_labels(write(tmp_path, "movie,track_id,label,annotator\na.tif,1,rest,kim\na.tif,1,rest,lee\na.tif,2,move,lee\n"), table)
     assert found.rows_N.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_unsure_is_no_class(tmp_path: Path, table: pd.DataFrame) -> None:
+    """Whoever is unsure contradicts nobody."""
+    found = read_labels(write(tmp_path, "movie,track_id,label\na.tif,1,rest\na.tif,2,move\n\nb.tif,1,UNSURE\na.tif,1, unsure\n"), table)
+    assert found.rows_N.tolist() == [0, 1, 2, 3, 4]
+    assert found.classes == ("move", "rest")
+    assert found.notes == ("2 lines say 'unsure' and are not used",)
+
+
+def test_labels_after_the_end_of_the_movie_are_named(tmp_path: Path, table: pd.DataFrame) -> None:
+    text = "movie,track_id,label,t_start,t_stop\na.tif,1,rest,,\na.tif,2,move,0,24\nb.tif,1,move,24,40\nb.tif,1,move,0,5\n"
+    assert read_labels(write(tmp_path, text), table).notes == (
+        "1 labels begin after the last embedded frame of their movie and are not used "
+        "(the first: line 4, track 1 of b.tif, frames 24 to 40: move; the embeddings end with frame 23)",
+        "1 of 4 labels cover at least half of no embedded window and are not used",
+    )
+
+
+def test_further_columns_come_along_but_never_replace_those_of_the_store(tmp_path: Path, table: pd.DataFrame) -> None:
+    text = "movie,track_id,label,donor,x_px,well\na.tif,1,rest,D1,7,A1\nb.tif,1,move,D2,7,A2\n"
+    found = read_labels(write(tmp_path, text), table.assign(well="old"))
+    assert found.table["donor"].tolist() == ["D1"] * 3 + ["D2"] * 2
+    assert found.table["well"].tolist() == ["A1"] * 3 + ["A2"] * 2
+    assert found.table["x_px"].tolist() == [100.0] * 5
+
+
+def test_a_dozen_labels_of_a_million_rows(tmp_path: Path) -> None:
+    tracks = np.arange(10**6) // 100
+    start = np.arange(10**6) % 100 * 8
+    large = pd.DataFrame({"movie": pd.Categorical.from_codes(tracks % 5, [f"m{k}" for k in range(5)]), "track_id": tracks})
+    large = large.assign(t_start=start, t_stop=start + 8)
+    lines = [f"m{t % 5},{t},{'ab'[t % 2]},80,88" for t in range(12)]
+    began = time.process_time()
+    found = read_labels(write(tmp_path, "\n".join(["movie,track_id,label,t_start,t_stop", *lines])), large)
+    assert time.process_time() - began < 10
+    assert found.rows_N.tolist() == [100 * t + 10 for t in range(12)]
 
 
 @pytest.mark.parametrize(
@@ -99,8 +137,8 @@ def test_two_annotators_may_agree(tmp_path: Path, table: pd.DataFrame) -> None:
         ("movie,track_id,label\n", r"the file holds no labels"),
         ("movie,track_id,label\na.tif,1,rest\nc.tif,1,move\nc.tif,2,move\n", r"2 labels name a movie that was not embedded \(the first: 'c.tif'\)"),
         ("movie,track_id,label\na.tif,1,rest\na.tif,9,move\n", r"1 labels name a track that was not embedded \(the first: track 9 of a.tif\)"),
-        ("movie,track_id,label\na.tif,one,rest\n", r"track_id must be a whole number, but 1 lines have another \(the first: 'one'\)"),
-        ("movie,track_id,label,t_start\na.tif,1,rest,2.5\n", r"t_start must be a whole number.*\(the first: '2.5'\)"),
+        ("movie,track_id,label\na.tif,one,rest\n", r"track_id must be a whole number, but 1 lines have another \(the first: 'one' in line 2\)"),
+        ("movie,track_id,label,t_start\na.tif,1,rest,2.5\n", r"t_start must be a whole number.*\(the first: '2.5' in line 2\)"),
         ("movie,track_id,label,t_start,t_stop\na.tif,1,rest,9,9\n", r"1 labels end before they begin \(the first: track 1 of a.tif, frames 9 to 9"),
         ("movie,track_id,label,t_start,t_stop\na.tif,1,rest,90,99\na.tif,2,move,90,99\n", r"none of the 2 labels covers .*frames 90 to 99: rest"),
         (
@@ -109,12 +147,18 @@ def test_two_annotators_may_agree(tmp_path: Path, table: pd.DataFrame) -> None:
         ),
         (
             "movie,track_id,label\na.tif,1,rest\na.tif,1,move\n",
-            r"3 rows have contradictory labels \(the first: track 1 of a.tif, frames 0 to 8: move and rest\)",
+            r"lines 2 and 3 contradict each other: track 1 of a.tif: rest, and track 1 of a.tif: move. keep one label for each time, write 'unsure'",
         ),
         (
-            "movie,track_id,label,t_start,t_stop\na.tif,1,rest,0,4\na.tif,1,die,0,4\na.tif,1,move,4,24\n",
-            r"1 rows have contradictory labels \(the first: track 1 of a.tif, frames 0 to 8: die and move and rest\)",
+            "movie,track_id,label,t_start,t_stop\n\na.tif,1,rest,0,4\na.tif,1,die,0,4\na.tif,1,move,4,24\na.tif,1,die,20,24\n",
+            r"lines 3 and 4 contradict each other: track 1 of a.tif, frames 0 to 4: rest, and .* 0 to 4: die; 1 more such pairs",
         ),
+        (  # the long one of lines 2 and 3 still holds when line 4 begins
+            "movie,track_id,label,t_start,t_stop\na.tif,1,rest,0,20\na.tif,1,rest,2,4\na.tif,1,move,19,24\nb.tif,1,move,0,24\n",
+            r"lines 2 and 4 contradict each other: .*frames 0 to 20: rest, and .*frames 19 to 24: move\. keep",
+        ),
+        ("movie,track_id,label,t_start\na.tif,1,rest,-3\na.tif,2,move,0\n", r"1 labels begin before the movie \(the first: .*frames -3 to : rest\)"),
+        ("movie,track_id,label\na.tif,1,Unsure\n", r"the file holds no labels"),
     ],
 )
 def test_bad_labels_are_refused_in_one_line(tmp_path: Path, table: pd.DataFrame, text: str, message: str) -> None:

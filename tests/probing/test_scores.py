@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, roc_auc_score
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, confusion_matrix, f1_score, roc_auc_score
 
 from cellvjepa.probing import scores
-from cellvjepa.probing.scores import Interval, bootstrap, chance_values, roc_auc, score_values, scores_by_group
+from cellvjepa.probing.scores import Interval, average_precision, bootstrap, chance_values, roc_auc, score_values, scores_by_group
 
 
 def random_predictions(seed: int, rows: int, classes: int, levels: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -33,6 +35,7 @@ def test_scores_are_those_of_scikit_learn(seed: int, rows: int, classes: int, le
         roc_auc_score(codes, probabilities[:, 1]) if classes == 2 else roc_auc_score(codes, probabilities, multi_class="ovr", labels=range(classes))
     )
     assert found["ROC AUC"] == pytest.approx(reference)
+    assert found["average precision"] == pytest.approx(average_precision_score(np.eye(classes)[codes], probabilities, average="macro"))
 
 
 def test_weights_are_repeats() -> None:
@@ -40,8 +43,28 @@ def test_weights_are_repeats() -> None:
     times = np.random.default_rng(0).integers(0, 4, size=40)
     times[:3] = 1  # all classes stay, whatever is drawn
     repeated = np.repeat(np.arange(40), times)
-    weighted = scores._Ranked(codes, probabilities).auc(times.astype(float))
-    assert weighted == pytest.approx(roc_auc(codes[repeated], probabilities[repeated]))
+    weighted = scores._Ranked(codes, probabilities).scores(times.astype(float))
+    assert weighted[0] == pytest.approx(roc_auc(codes[repeated], probabilities[repeated]))
+    assert weighted[1] == pytest.approx(average_precision(codes[repeated], probabilities[repeated]))
+
+
+def test_a_resample_is_what_its_rows_score() -> None:
+    codes, probabilities = random_predictions(5, 60, 3, levels=3)
+    groups = np.arange(60) // 5
+    found = scores.resampled_scores(codes, probabilities, groups, 3, np.random.default_rng(7))
+    rng = np.random.default_rng(7)
+    for line in found:
+        times = np.bincount(rng.integers(12, size=12), minlength=12)
+        rows = np.repeat(np.arange(60), times[groups])
+        assert line.tolist() == pytest.approx(list(score_values(codes[rows], probabilities[rows]).values()), nan_ok=True)
+
+
+def test_200_classes_are_scored_in_a_moment() -> None:
+    codes, probabilities = random_predictions(0, 2000, 200)
+    began = time.process_time()
+    found = bootstrap(codes, probabilities, np.arange(2000) // 2, 20, np.random.default_rng(0))
+    assert time.process_time() - began < 5
+    assert np.isfinite([found["macro F1"].value, found["ROC AUC"].value]).all()
 
 
 def test_a_class_without_rows_has_no_score() -> None:
@@ -53,6 +76,7 @@ def test_chance_knows_nothing() -> None:
     found = chance_values(np.array([0] * 6 + [1] * 3 + [2]), 3)
     assert found["balanced accuracy"] == pytest.approx(1 / 3)
     assert found["ROC AUC"] == 0.5
+    assert found["average precision"] == pytest.approx(1 / 3)
     assert found["macro F1"] == pytest.approx(2 * 0.6 / 1.6 / 3)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cellvjepa.config import ProbeConfig
 from cellvjepa.errors import UserError
 from cellvjepa.movies.clips import ClipShape
-from cellvjepa.probing.splits import choose_groups, few_label_draws, grouped_folds, held_out, leaks, places_of
+from cellvjepa.probing.splits import choose_groups, few_label_draws, grouped_folds, held_out, leaks, naive_folds, places_of
 
 
 def random_table(seed: int, movies: int, tracks: int, windows: int) -> pd.DataFrame:
@@ -146,6 +146,52 @@ def test_the_same_family_needs_a_window_between(shape: ClipShape) -> None:
     assert leaks(places_of(table, shape), np.array([1, 2, 3, 4]), np.array([0])).tolist() == [True, True, False, False]
 
 
+def test_blocks_of_time_are_a_window_apart(shape: ClipShape) -> None:
+    """Two cells far from each other, of one family as far as anybody knows; windows of 8 frames, without a gap."""
+    starts = np.repeat(np.arange(20) * 8, 2)
+    table = pd.DataFrame(
+        {"movie": "m", "track_id": np.tile([1, 2], 20), "t_start": starts, "t_stop": starts + 8, "y_px": 500.0 * np.tile([0, 1], 20)}
+    )
+    table = table.assign(x_px=0.0, parent_track_id=np.tile([-1, 1], 20))
+    for chosen in (table, table.drop(columns="parent_track_id")):
+        groups = choose_groups(chosen, shape, ProbeConfig(folds=3, group="time"))
+        assert groups.basis == "block of time"
+        for fold in grouped_folds(groups, np.tile([0, 1], 20), ("a", "b"), ProbeConfig(folds=3)):
+            between = np.abs(starts[fold.train][:, None] - starts[fold.test])
+            assert between.min() >= 16
+            assert fold.left_out > 0
+
+
+def test_where_a_row_looks_may_be_unknown(shape: ClipShape) -> None:
+    table = pd.DataFrame({"movie": "m", "track_id": [1, 2, 3], "t_start": [0, 0, 80], "t_stop": [8, 8, 88], "y_px": [np.nan, 900, 900], "x_px": 50.0})
+    places = places_of(table, shape)
+    assert leaks(places, np.array([1, 2]), np.array([0])).tolist() == [True, False]
+    grid = places_of(table.assign(track_id=-1), shape)
+    assert grid.family_N[1] == grid.family_N[2] != grid.family_N[0]
+
+
+def test_the_same_pictures_under_two_names_never_stand_on_both_sides(shape: ClipShape) -> None:
+    table = pd.DataFrame({"movie": list("aabbcc"), "track_id": 1, "t_start": [0, 99] * 3, "t_stop": [8, 107] * 3, "y_px": 9.0, "x_px": 9.0})
+    features = np.arange(6, dtype=np.float32)[:, None] * np.ones(3, np.float32)
+    plain = choose_groups(table, shape, ProbeConfig(folds=3))
+    assert plain.holding(features) is plain
+    features[5] = features[0]
+    found = plain.holding(features)
+    assert found.notes[0].startswith("2 labelled rows have exactly the features of a row in another group (movie)")
+    fold = held_out(found, np.array([0, 1]))
+    assert (fold.train.tolist(), fold.left_out) == ([2, 3, 4], 1)
+
+
+def test_naive_folds_are_even_and_know_nothing_of_groups() -> None:
+    codes = np.repeat([0, 1, 2], [50, 12, 1])
+    folds = naive_folds(codes, 5, seed=0)
+    assert np.array_equal(np.sort(np.concatenate([fold.test for fold in folds])), np.arange(63))
+    assert all(np.array_equal(np.sort(np.r_[fold.train, fold.test]), np.arange(63)) for fold in folds)
+    counts = np.array([np.bincount(codes[fold.test], minlength=3) for fold in folds])
+    assert (np.ptp(counts, axis=0) <= 1).all()
+    assert all(np.array_equal(a.test, b.test) for a, b in zip(folds, naive_folds(codes, 5, seed=0), strict=True))
+
+
 def test_a_held_out_fold_counts_what_it_drops(table: pd.DataFrame, shape: ClipShape) -> None:
     crowded = table[table["movie"] == "a.tif"].assign(x_px=10.0).reset_index(drop=True)
     groups = choose_groups(crowded, shape, ProbeConfig(folds=2))
@@ -156,9 +202,15 @@ def test_a_held_out_fold_counts_what_it_drops(table: pd.DataFrame, shape: ClipSh
 @pytest.mark.parametrize(
     ("change", "config", "message"),
     [
-        ({}, ProbeConfig(folds=3), r"the 7 labelled rows form 2 group\(s\) by movie, fewer than the 3 folds. label more movies, ask for fewer folds"),
+        (
+            {},
+            ProbeConfig(folds=3),
+            r"7 labelled rows form 2 group\(s\) by movie, fewer than the 3 folds: there is no honest score. label more",
+        ),
         ({"movie": "m"}, ProbeConfig(folds=5), r"form 3 group\(s\) by block of time, fewer than the 5 folds"),
         ({}, ProbeConfig(folds=2, group="well"), r"probe.group: there is no column 'well' to group by. name an existing column: movie, track_id"),
+        ({"well": "A"}, ProbeConfig(folds=2, group="well"), r"all 7 labelled rows are of one group by column 'well' \(A\), so none can be held out"),
+        ({"group": "A"}, ProbeConfig(folds=2), r"all 7 labelled rows are of one group by column 'group'"),
         ({"well": ["A", "", None, "B", "B", "B", "B"]}, ProbeConfig(folds=2, group="well"), r"column 'well' is empty in 2 of 7 labelled rows"),
     ],
 )

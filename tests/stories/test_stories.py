@@ -10,7 +10,7 @@ import pytest
 
 from cellvjepa.errors import UserError
 from cellvjepa.stories.demo import run_demo
-from cellvjepa.stories.probe import MEASURE, comparison_in_words
+from cellvjepa.stories.probe_comparison import MEASURE, comparison_in_words
 from cellvjepa.stories.run import history_of_verdicts, traffic_light
 from cellvjepa.training.metrics import MetricsRow
 
