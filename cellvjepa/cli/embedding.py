@@ -81,6 +81,7 @@ def embed(
     from cellvjepa.embedding.dense import write_dense_maps
     from cellvjepa.embedding.embed import embed_windows
     from cellvjepa.embedding.provenance import Source, reference_of
+    from cellvjepa.embedding.store import open_store
     from cellvjepa.model.device import choose_device
     from cellvjepa.model.weights import load_encoder, locate_encoder
     from cellvjepa.movies.clip_shape import ClipShape
@@ -109,6 +110,7 @@ def embed(
             typer.echo(f"Maps: {out} ({len(maps)} images)")
             return
         windows = _windows(movies, places, shape, values, terminal)
+        before = len(open_store(out)) if out.is_dir() else 0
         embed_windows(
             encoder,
             movies,
@@ -121,7 +123,9 @@ def embed(
             workers=DaskWorkers(dask) if dask else None,
             progress=terminal,
         )
-    typer.echo(f"Store: {out} ({len(windows.clips)} embeddings)")
+    rows = len(open_store(out))
+    added = f", {rows - before} of them new: maps and clusters are made anew by `cellvjepa cluster`" if 0 < before < rows else ""
+    typer.echo(f"Store: {out} ({rows} embeddings{added})")
 
 
 def _refuse_unknown_time(movies: Sequence[Movie], values: Config) -> None:

@@ -112,20 +112,24 @@ def read_lines(path: str | os.PathLike[str]) -> pd.DataFrame:
     return lines
 
 
-def standing_lines(lines: pd.DataFrame) -> pd.DataFrame:
-    """Return what holds of a file that was only ever appended to: of one annotator's lines on one window the last, unless it is empty.
+def overruled_lines(lines: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which lines of a file that was only ever appended to were followed by another of the same annotator on the same window.
 
     Lines of nobody in particular all hold: such a file was not written by :func:`append_labels`, and if it contradicts itself that is a mistake.
 
     Parameters
     ----------
     lines
-        Texts: ``track_id``, ``label``, and any of ``movie``, ``t_start``, ``t_stop``, ``annotator``.
+        Texts: ``track_id``, and any of ``movie``, ``t_start``, ``t_stop``, ``annotator``.
     """
-    keys = [name for name in (*WINDOW, "annotator") if name in lines]
-    signed = lines["annotator"] != "" if "annotator" in lines else pd.Series(False, index=lines.index)
-    last = lines[~(signed & lines.duplicated(keys, keep="last"))]
-    return last[last["label"] != ""].reset_index(drop=True)
+    if "annotator" not in lines:
+        return pd.Series(False, index=lines.index)
+    return (lines["annotator"] != "") & lines.duplicated([name for name in (*WINDOW, "annotator") if name in lines], keep="last")
+
+
+def standing_lines(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return what holds: lines that are neither overruled (:func:`overruled_lines`) nor without a label."""
+    return lines[~overruled_lines(lines) & (lines["label"] != "")].reset_index(drop=True)
 
 
 def _widened(file: Path) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from cellvjepa.cells.names import meant_names
 from cellvjepa.errors import UserError
+from cellvjepa.probing.label_file import overruled_lines
 
 _NO_END = 10**15 - 1  # later than any frame, and still exact in every number type on the way
 _UNSURE = "unsure"  # what annotators write where they cannot tell
@@ -126,8 +127,11 @@ def _read_lines(path: Path) -> tuple[pd.DataFrame, list[str]]:
         )
     text = text.apply(lambda column: column.str.strip()).assign(line=np.arange(2, len(text) + 2))  # as editors count; the names are line 1
     text = text[(text.drop(columns="line") != "").any(axis=1)]
+    overruled = overruled_lines(text)
+    text = text[~overruled]
     named, unsure = text["label"] != "", text["label"].str.casefold() == _UNSURE
     notes = [f"{int((~named).sum())} lines without a label are not used"] if not named.all() else []
+    notes += [f"{int(overruled.sum())} lines were changed later by the same annotator and are not used"] if overruled.any() else []
     notes += [f"{int(unsure.sum())} lines say '{_UNSURE}' and are not used"] if unsure.any() else []
     lines = text[named & ~unsure].reset_index(drop=True)
     if lines.empty:

@@ -79,8 +79,12 @@ def _features(
     except UserError as error:
         what = f"this probe reads tokens, so it needs the movies and the model again: {error}"
         raise UserError(what, "put them back, or make a probe with --kind linear", where) from None
+
+    def tell(_: str, done: int, total: int) -> None:  # one bar, though two things are done in turn
+        progress("predicting", done, total)
+
     cache = users_token_cache(token_cache_gb, read_only=True)
-    for rows, tokens in source.blocks(np.arange(len(embeddings)), cache, progress):
+    for rows, tokens in source.blocks(np.arange(len(embeddings)), cache, tell):
         if tokens.shape[1:] != probe.made_from.shape:
             what = f"the probe was made from other features: shape is {probe.made_from.shape} there and {tokens.shape[1:]} here"
             raise UserError(what, "use the store it was made from, or make a new probe", where)

@@ -96,7 +96,7 @@ class TokenSource:
         cache
             Where tokens are kept.
         progress
-            Told of the rows done; may cancel, and what is done is kept then.
+            Told of the rows done; may cancel, and the blocks that are done are kept then.
         """
         found: npt.NDArray[np.float16] | None = None
         for part, tokens in self.blocks(rows, cache, progress):
@@ -133,5 +133,5 @@ class TokenSource:
             both = known | computed
             if len({tokens.shape for tokens in both.values()}) > 1:
                 raise UserError("the movies' channels differ", "make one store per set of channels", self.embeddings.path)
-            yield part, np.stack([both[place] for place in range(part.stop - start)])
             progress("encoding clips", part.stop, len(rows))
+            yield part, np.stack([both[place] for place in range(part.stop - start)])

@@ -11,6 +11,7 @@ import pytest
 
 from cellvjepa.errors import UserError
 from cellvjepa.probing.label_file import LabelLine, append_labels, read_lines, standing_lines
+from cellvjepa.probing.labels import read_labels
 
 
 def line(label: str, who: str = "kim", *, track: int = 1, start: int | str = 0, stop: int | str = 8) -> LabelLine:
@@ -67,6 +68,17 @@ def test_lines_of_nobody_are_not_weighed_against_each_other() -> None:
     lines = pd.DataFrame({"track_id": ["1", "1"], "label": ["a", "b"]})
     assert len(standing_lines(lines)) == 2
     assert len(standing_lines(lines.assign(annotator=""))) == 2
+
+
+def test_a_probe_learns_from_the_last_word(tmp_path: Path, table: pd.DataFrame) -> None:
+    path = tmp_path / "labels.csv"
+    append_labels(path, [line("round"), line("flat", track=2), line("round", track=2, start=8, stop=16), line("flat")])
+    found = read_labels(path, table)
+    assert found.names_N.tolist() == ["flat", "flat", "round"]
+    assert found.notes == ("1 lines were changed later by the same annotator and are not used",)
+    append_labels(path, [line("round", "lee")])
+    with pytest.raises(UserError, match=r"contradict"):
+        read_labels(path, table)
 
 
 def test_two_programs_may_append_at_once(tmp_path: Path) -> None:
