@@ -36,14 +36,16 @@ class CrossAttention(nn.Module):
         """Return (B, Q, D): for each query the values of the tokens it attends to."""
         # With few queries it is cheaper to bring them to the tokens than to make a key and a value of every token: q (K x) is (q K) x, and
         # a weighted sum of values is the value of the weighted sum. The bias of the keys adds the same to all scores of a query.
-        q = self.q(queries_BQD).unflatten(-1, (self.heads, -1))
-        (k_HED, v_HED), (_, bias_HE) = (part.unflatten(0, (2, self.heads, -1)).unbind(0) for part in (self.kv.weight, self.kv.bias))
+        batch, queries, width = queries_BQD.shape
+        q = self.q(queries_BQD).view(batch, queries, self.heads, -1)
+        k_HED, v_HED = self.kv.weight.view(2, self.heads, -1, width)
+        bias_HE = self.kv.bias[width:].view(self.heads, -1)
         asked = torch.einsum("bqhe,hed->bqhd", q, k_HED).flatten(1, 2) * q.shape[-1] ** -0.5
         weights = torch.softmax(asked @ tokens_BND.transpose(1, 2), dim=-1)
         weights = F.dropout(weights, self.dropout, self.training)
-        mixed_BQHD = (weights @ tokens_BND).unflatten(1, q.shape[1:3])
-        shares_BQH1 = weights.sum(dim=-1).unflatten(1, q.shape[1:3])[..., None]
-        answers = torch.einsum("bqhd,hed->bqhe", mixed_BQHD, v_HED) + shares_BQH1 * bias_HE
+        mixed_BQHD = (weights @ tokens_BND).view(batch, queries, self.heads, width)
+        shares_BQH1 = weights.sum(dim=-1).view(batch, queries, self.heads, 1)
+        answers: torch.Tensor = torch.einsum("bqhd,hed->bqhe", mixed_BQHD, v_HED) + shares_BQH1 * bias_HE
         return answers.flatten(2)
 
 

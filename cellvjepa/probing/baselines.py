@@ -115,10 +115,15 @@ def baseline_features(
         progress("baselines", done := done + len(batch), len(clips))
     back = np.argsort(order)
     found = {name: np.concatenate(values)[back] for name, values in parts.items()}
-    more = [shapes_of_clips(reader.movies, reader.outlines.labels, clips, reader.shape, progress), window_features(embeddings.table, rows)]
-    extra = [_complete(family.values_ND) for family in more if family is not None]
-    found[HAND_MADE] = np.concatenate([found[HAND_MADE], *extra], axis=1).astype(np.float32)
+    shapes = shapes_of_clips(reader.movies, reader.outlines.labels, clips, reader.shape, progress)
+    found[HAND_MADE] = _joined(found[HAND_MADE], shapes, window_features(embeddings.table, rows))
     return found if config.kind in ("linear", "knn") else {**found, POOLED: embeddings.vectors_at(rows)}
+
+
+def _joined(pixels_ND: Floats, *families: Features | None) -> Floats:
+    """Return hand-made features of pixels with those of other families beside them, as far as they are known."""
+    extra = [_complete(family.values_ND) for family in families if family is not None]
+    return np.concatenate([pixels_ND, *extra], axis=1).astype(np.float32)
 
 
 def _complete(values_ND: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

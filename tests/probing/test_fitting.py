@@ -93,7 +93,9 @@ def test_the_temperature_makes_an_overfitted_head_modest() -> None:
 
 def test_class_weights_can_be_left_to_the_rows() -> None:
     features, codes = np.zeros((10, 3)), np.array([0] * 9 + [1])
-    found = [fit_head(features, codes, 2, ProbeConfig(class_weights=w, inner_folds=0)).probabilities(features[:1])[0, 0] for w in ("balanced", "none")]
+    found = [
+        fit_head(features, codes, 2, ProbeConfig(class_weights=w, inner_folds=0)).probabilities(features[:1])[0, 0] for w in ("balanced", "none")
+    ]
     assert found == pytest.approx([0.5, 0.9], abs=1e-3)
 
 
@@ -116,7 +118,7 @@ def test_two_hundred_classes() -> None:
 
 
 def on_a_line(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """low (1), mid (2), high (0): classes are numbered by name, places in the order are not."""
+    """Low (1), mid (2), high (0): classes are numbered by name, places in the order are not."""
     place = np.arange(rows) % 3
     features = place[:, None] * np.array([2.0, 1.0]) + np.random.default_rng(seed).normal(0, 0.4, (rows, 2))
     return features, np.array([1, 2, 0])[place]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import xml.etree.ElementTree as ET  # noqa: N817 - its usual name
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest

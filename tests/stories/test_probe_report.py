@@ -18,7 +18,7 @@ from cellvjepa.probing.evaluation import CLASS_PRIOR, THIS_ENCODER, Evaluation
 from cellvjepa.probing.labels import Labels
 from cellvjepa.probing.probe import FeatureSpec, Probe, fit_head
 from cellvjepa.probing.scores import SCORES, Interval, ProbeReport
-from cellvjepa.report.page import Note
+from cellvjepa.report.page import Note, Table
 from cellvjepa.report.score_plots import Bin
 from cellvjepa.stories.probe import page_of, repeating_command, tell_probe
 from cellvjepa.stories.probe_comparison import MEASURE, comparison_section, time_in_words
@@ -144,7 +144,7 @@ def test_what_time_is_worth(ours: float, mixed: float, still: float, kind: str, 
 
 
 def test_the_comparison_names_guessing_once_and_marks_this_encoder() -> None:
-    (table,) = [block for block in comparison_section(evaluation().comparison).blocks if hasattr(block, "strong_rows")]
+    (table,) = [block for block in comparison_section(evaluation().comparison).blocks if isinstance(block, Table)]
     assert [row[:2] for row in table.rows].count(("all", CLASS_PRIOR)) == 1
     assert ("5", CLASS_PRIOR) not in [row[:2] for row in table.rows]
     assert [table.rows[i][1] for i in table.strong_rows] == [THIS_ENCODER] * 2
@@ -160,7 +160,8 @@ def test_the_comparison_names_guessing_once_and_marks_this_encoder() -> None:
 )
 def test_calibration_in_words(error: float, bins: list[Bin], kind: str, words: str) -> None:
     note = calibration_section(bins, Interval(error, NAN, NAN), 2).blocks[0]
-    assert (note.kind, words in note.text) == (kind, True)  # type: ignore[union-attr]
+    assert isinstance(note, Note)
+    assert (note.kind, words in note.text) == (kind, True)
 
 
 def test_whether_more_labels_help() -> None:
@@ -172,8 +173,10 @@ def test_whether_more_labels_help() -> None:
 def test_suspects_are_few_on_the_page() -> None:
     many = pd.DataFrame({"movie": "m", "track_id": range(100), "label": "a", "suggested": "b"})
     section = suspects_section(many)
-    assert len(section.blocks[0].rows) == 25  # type: ignore[union-attr]
-    assert "The first 25 of 100" in section.blocks[0].caption  # type: ignore[union-attr]
+    (table,) = section.blocks
+    assert isinstance(table, Table)
+    assert len(table.rows) == 25
+    assert "The first 25 of 100" in table.caption
     assert suspects_section(pd.DataFrame()).text == "No label is suspected to be wrong."
 
 
