@@ -93,7 +93,27 @@ def test_a_grid_needs_no_cells(workspace: Path, toy_archive: Path, tmp_path: Pat
     assert (anndata.read_zarr(tmp_path / "grid.zarr").obs["track_id"] == -1).all()
 
 
-@pytest.mark.parametrize("verb", ["demo", "inspect", "convert", "settings", "pretrain", "embed", "cluster", "probe", "predict", "report", "export"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "demo",
+        "inspect",
+        "convert",
+        "settings",
+        "pretrain",
+        "embed",
+        "cluster",
+        "similar",
+        "surprise",
+        "probe",
+        "predict",
+        "suggest",
+        "agreement",
+        "events",
+        "report",
+        "export",
+    ],
+)
 def test_every_command_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([verb, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out

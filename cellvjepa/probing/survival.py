@@ -104,8 +104,8 @@ def survival_of(tracks: pd.DataFrame, event: str, seed: int = 0, progress: Progr
     progress
         Told of the conditions; may cancel.
     """
-    from lifelines import KaplanMeierFitter  # type: ignore[import-untyped]  # slow to import
-    from lifelines.utils import median_survival_times  # type: ignore[import-untyped]
+    from lifelines import KaplanMeierFitter  # slow to import
+    from lifelines.utils import median_survival_times
 
     in_hours = bool(tracks["interval_s"].notna().all())
     per_frame = tracks["interval_s"].to_numpy(np.float64) / 3600 if in_hours else np.ones(len(tracks))

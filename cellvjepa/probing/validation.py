@@ -92,19 +92,24 @@ def cross_validate(
         chance=chance_values(codes_N, len(classes)),
         by_group=scores_by_group(codes_N, predicted_N, groups.codes_N, groups.names, classes),
         predictions=pd.concat([table, found], axis=1),
-        provenance={
-            "version": __version__,
-            "labels": labels.source,
-            "labels not used": list(labels.notes),
-            "rows": len(codes_N),
-            "rows per class": {name: int((codes_N == k).sum()) for k, name in enumerate(classes)},
-            "grouped by": NAIVE if naive else groups.basis,
-            "groups": len(np.unique(groups.codes_N)),
-            "folds": len(folds),
-            "training rows left out per fold because they would leak": [fold.left_out for fold in folds],
-            "settings": config.model_dump(mode="json"),
-        },
+        provenance=_provenance(labels, groups, folds, config, naive),
     )
+
+
+def _provenance(labels: Labels, groups: Groups, folds: Sequence[Fold], config: ProbeConfig, naive: bool) -> dict[str, object]:
+    codes_N, classes = labels.codes_N, labels.classes
+    return {
+        "version": __version__,
+        "labels": labels.source,
+        "labels not used": list(labels.notes),
+        "rows": len(codes_N),
+        "rows per class": {name: int((codes_N == k).sum()) for k, name in enumerate(classes)},
+        "grouped by": NAIVE if naive else groups.basis,
+        "groups": len(np.unique(groups.codes_N)),
+        "folds": len(folds),
+        "training rows left out per fold because they would leak": [fold.left_out for fold in folds],
+        "settings": config.model_dump(mode="json"),
+    }
 
 
 def gap_in_words(grouped: ProbeReport, naive: ProbeReport, codes_N: npt.NDArray[np.int64], groups: Groups, config: ProbeConfig) -> str:
