@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, flags=re.DOTALL)
+BLOCKS = re.findall(r"```(sh|python|r)\n(.*?)```", README, flags=re.DOTALL)
 SETUP = 'python -m pip install -c constraints.txt -e ".[napari,dev]" && '
 
 
@@ -36,12 +36,14 @@ def test_the_blocks_run_one_after_the_other(reader: Path) -> None:
     for kind, text in BLOCKS:
         if SETUP in text:
             continue
-        command = ["bash", "-euc", text] if kind == "sh" else [sys.executable, "-c", text]
+        if kind == "r" and shutil.which("Rscript") is None:
+            continue
+        command = {"sh": ["bash", "-euc", text], "python": [sys.executable, "-c", text], "r": ["Rscript", "-e", text]}[kind]
         done = subprocess.run(command, cwd=reader, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         ran.append(text)
-    assert len(ran) >= 6
-    for made in ("runs/first/encoder.safetensors", "runs/first/report.html", "runs/behaviour/report.html", "runs/cells.parquet"):
+    assert len(ran) >= 7
+    for made in ("runs/first/encoder.safetensors", "runs/first/report.html", "runs/behaviour/report.html", "runs/cells.parquet", "runs/tracks.csv"):
         assert (reader / made).stat().st_size > 0
 
 

@@ -133,7 +133,7 @@ def _client(address: str, job: Job) -> Iterator[Client]:
         raise UserError("dask's workers need one more package", 'pip install "cellvjepa[cluster]"', "--dask") from None
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if address.partition(":")[0] == LOCAL:
-        with _local_cluster(_count(address, job.device)) as cluster, Client(cluster) as client:
+        with local_cluster(_count(address, job.device)) as cluster, Client(cluster) as client:
             yield client
         return
     try:
@@ -183,7 +183,7 @@ def _is_cuda(device: str) -> bool:
 
 
 @contextmanager
-def _local_cluster(count: int) -> Iterator[Any]:
+def local_cluster(count: int) -> Iterator[Any]:
     """Yield a cluster of processes, each looked after by a nanny that starts it again, each with its own GPU where there are some."""
     from distributed import Nanny, Scheduler, SpecCluster
 

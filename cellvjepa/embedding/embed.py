@@ -127,7 +127,7 @@ def _provenance(
         follow=windows.follow,
         mask_weight=config.mask_weight,
         hide_neighbours=config.hide_neighbours,
-        label_images={name: image.uri for name, image in outlines.labels.items()} if outlines.needed else {},
+        label_images={name: image.uri for name, image in outlines.labels.items()},
     )
 
 

@@ -97,7 +97,7 @@ class Provenance:
     follow, mask_weight, hide_neighbours
         How clips follow their cells, and how outlines play a part: the fields of ``embed`` of the same names.
     label_images
-        Where the outlines are, if they play a part: the uri of the label image by the name of its movie.
+        Where the outlines are, if there are some, whether they play a part or not: the uri of the label image by the name of its movie.
     version
         Of cellvjepa.
     date

@@ -139,13 +139,21 @@ def _batches_ahead(
 def outlines_of(embeddings: Embeddings) -> Outlines:
     """Return how outlines play a part in a store, with its label images opened again, to encode its clips once more.
 
+    Label images that its vectors do not depend on are left out where they cannot be opened.
+
     Raises
     ------
     UserError
-        If a label image cannot be opened.
+        If a label image cannot be opened that is needed to make the same vectors.
     """
-    provenance = embeddings.provenance
-    labels = {name: open_movie(uri) for name, uri in provenance.label_images.items()}
+    provenance, labels = embeddings.provenance, dict[str, Movie]()
+    needed = provenance.mask_weight > 0 or provenance.hide_neighbours
+    for name, uri in provenance.label_images.items():
+        try:
+            labels[name] = open_movie(uri)
+        except UserError:
+            if needed:
+                raise
     return Outlines(labels, provenance.mask_weight, provenance.hide_neighbours)
 
 

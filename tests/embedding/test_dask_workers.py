@@ -61,9 +61,9 @@ def alone(work, tmp_path_factory) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def two_processes():
-    from cellvjepa.embedding.dask_workers import _local_cluster
+    from cellvjepa.embedding.dask_workers import local_cluster
 
-    with _local_cluster(2) as cluster, distributed.Client(cluster) as client:
+    with local_cluster(2) as cluster, distributed.Client(cluster) as client:
         client.wait_for_workers(2, timeout=120)
         yield client
 
