@@ -69,7 +69,9 @@ def test_the_whole_path(workspace: Path, toy_archive: Path, capsys: pytest.Captu
     assert data.uns["cellvjepa"]["checkpoint_sha256"]
     report = json.loads((workspace / "probe" / "report.json").read_text())
     assert report["classes"] == ["fades", "walks"]
-    assert {line["features"] for line in report["comparison"]} == {"class prior", "hand-made features", "untrained encoder", "this encoder"}
+    assert {line["features"] for line in report["comparison"]} == {
+        *("class prior", "hand-made features", "untrained encoder", "single frame", "time shuffled", "this encoder")
+    }
     for page in ("run/report.html", "probe/report.html"):
         assert "<h1>" in (workspace / page).read_text()
 

@@ -11,6 +11,7 @@ it had; when this is stopped, the same command goes on. `--print-job` shows the 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from typing import Any
 
@@ -18,11 +19,13 @@ from typing import Any
 def main() -> int:
     """Start the jobs, embed, end the jobs."""
     options, embedding = _options()
+    ctrl_c = signal.getsignal(signal.SIGINT)
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError:
         print('embed_slurm: needs dask-jobqueue. pip install "cellvjepa[cluster]".', file=sys.stderr)
         return 2
+    signal.signal(signal.SIGINT, ctrl_c)  # which importing dask_jobqueue has taken for itself
     with SLURMCluster(**job_settings(options)) as cluster:
         if options.print_job:
             print(cluster.job_script())

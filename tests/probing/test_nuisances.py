@@ -71,7 +71,7 @@ def test_what_is_in_the_vectors_is_read_and_what_is_not_is_not(found: StoreRepor
     for name in ("distance to the border", "intensity"):
         for score in by_name[name].scores.values():
             assert abs(score.value - 0.5) < 0.17, name
-    assert (by_name["plate"].groups, by_name["plate"].grouped_by, by_name["plate"].classes) == (8, "movie", 2)
+    assert (by_name["plate"].groups, by_name["plate"].grouped_by, by_name["plate"].classes) == (8, "well", 2)
     assert found.shortcut is not None
     assert abs(found.shortcut.scores["linear"].value - 0.5) < 0.17
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import pytest
 from cellvjepa.cli import run
 from cellvjepa.embedding.store import open_store
 
-pytest.importorskip("dask_jobqueue")
+# Not imported here: it would take Ctrl-C away from the tests.
+pytestmark = pytest.mark.skipif(find_spec("dask_jobqueue") is None, reason="dask-jobqueue is not installed")
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "workflows" / "embed_slurm.py"

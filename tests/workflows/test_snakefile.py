@@ -46,7 +46,7 @@ def archive(tmp_path_factory) -> Path:
 def test_from_movies_to_a_table_and_a_score_and_not_twice(archive, tmp_path):
     settings = (
         f"archive={archive}", f"cells={archive / 'cells.csv'}", f"labels={archive / 'labels.csv'}", "out=results", f"pretraining={SHORT}",
-        "convert=true", "projection=pca", "method=kmeans",
+        "convert=true", "projection=pca", "method=kmeans", "probing=--set probe.folds=3",
     )  # fmt: skip
     done = snakemake(tmp_path, *settings)
     assert done.returncode == 0, done.stdout + done.stderr
