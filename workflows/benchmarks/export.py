@@ -1,6 +1,6 @@
 """Measures what embeddings of whole archives cost: computing them, opening a large store, taking tables out of it.
 
-    python workflows/benchmarks/export.py [--scratch DIR] [--rows 1000000] [--clips 512]
+    python workflows/benchmarks/export.py [--scratch DIR] [--rows 1000000] [--clips 1536]
 
 1. Embedding: ``embed_windows`` (reading, encoding, pooling, writing) against the bare forward of the same encoder on the same
    clips, in the same batches, already in memory. Rounds of both alternate, because other work on the machine comes and goes; the
@@ -59,7 +59,7 @@ def embedding_speeds(scratch: Path, clips: int, rounds: int) -> dict[str, float]
     shape = ClipShape.of(config_from(card.provenance["config"]).clip)
     archive = open_archive(sample_data_folder() / "simulated")
     movies = levelled(archive.movies)
-    found = track_windows(movies, read_cells(sample_data_folder() / "simulated" / "cells.csv", archive), shape, 4, 0.5)
+    found = track_windows(movies, read_cells(sample_data_folder() / "simulated" / "cells.csv", archive), shape, 1, 0.5)
     keep = np.sort(np.random.default_rng(0).permutation(len(found.clips))[:clips])
     windows = type(found)(tuple(found.clips[i] for i in keep), found.table.iloc[keep].reset_index(drop=True))
     settings = EmbedConfig(device="cpu", batch_size=32)
@@ -128,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scratch", type=Path, default=None, help="where 2 GB may be written")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--clips", type=int, default=512)
+    parser.add_argument("--clips", type=int, default=1536)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()} {platform.system()}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
