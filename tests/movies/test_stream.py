@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import _thread
 import gc
+import signal
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -198,7 +200,15 @@ def test_closing_joins_the_threads_and_a_closed_stream_says_so() -> None:
         stream.batch(1)
 
 
-def test_ctrl_c_is_heard_while_waiting_and_leaves_no_thread() -> None:
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C heard, also where a shell has started the tests in the background, with it switched off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_is_heard_while_waiting_and_leaves_no_thread(hears_ctrl_c: None) -> None:
     movie, pixels = broken_movie()
     stream = stream_of((movie,), workers=2)
     pixels.works.clear()  # reading hangs, as on a lost network drive
