@@ -20,10 +20,11 @@ import numpy.typing as npt
 from cellvjepa.movies.block_size import BlockSize, Budget, block_size
 from cellvjepa.movies.buffers import Buffers
 from cellvjepa.movies.clip_shape import ClipShape, Sampling, channel_indices, check_movie
-from cellvjepa.movies.clips import Clip, clip_address, draw_start, padded, window_of
+from cellvjepa.movies.clips import Clip, clip_address, draw_start, window_of
 from cellvjepa.movies.liveliness import Liveliness, cheap_look
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.resampling import is_exact, read_native, scale
+from cellvjepa.movies.window import padded
 
 _CLIP_PLACES = 8  # random places among which a foreground clip takes the liveliest
 _BLOCK_PLACES = 4  # and a block, where looking is cheap

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +12,7 @@ from cellvjepa.errors import UserError
 from cellvjepa.movies.clip_shape import ClipShape, Sampling, channel_indices, check_movie, nearest, sampling
 from cellvjepa.movies.movie import LazyPixels, Movie
 from cellvjepa.movies.resampling import read_native, resample_and_scale
+from cellvjepa.movies.window import Window, inside, padded, window_between
 
 __all__ = ["Clip", "ClipShape", "Hidden", "Sampling", "clip_at", "grid_clips", "random_clip", "read_clip", "sampling"]
 
@@ -84,7 +84,7 @@ def clip_at(movie: Movie, shape: ClipShape, t0: int, y: float, x: float, drift_p
         )
     (y0, x0), (y1, x1) = (
         [
-            _inside(nearest((centre + part * way + 0.5) / factor - extent / 2), extent, length)
+            inside(nearest((centre + part * way + 0.5) / factor - extent / 2), extent, length)
             for centre, way, factor, extent, length in zip((y, x), drift_px, found.factor, found.read_px, found.pixels.shape[3:], strict=True)
         ]
         for part in (-0.5, 0.5)
@@ -143,7 +143,7 @@ def clip_address(movie: Movie, found: Sampling, t0: int, y0: int, x0: int) -> Cl
 def draw_start(rng: np.random.Generator, start: int, stop: int, extent: int) -> int:
     """Draw where a piece of ``extent`` begins between ``start`` and ``stop``; centred there where it does not fit."""
     if extent >= stop - start:
-        return start + _inside(0, extent, stop - start)
+        return start + inside(0, extent, stop - start)
     return int(rng.integers(start, stop - extent, endpoint=True))
 
 
@@ -225,7 +225,7 @@ def cut_clip(
     if np.prod(last - first + extent) > _WIDEST * np.prod(extent):
         alone = [replace(clip, t0=t, y0=int(y), x0=int(x), drift=(0, 0)) for t, (y, x) in zip(times, starts_T2 * factor, strict=True)]
         return np.concatenate([cut_clip(pixels, channel, one, 1, planes, factor, project) for one in alone])
-    window = _window(planes, first, last - first + extent, pixels.shape[3:])
+    window = window_between(planes, first, last - first + extent, pixels.shape[3:])
     whole = padded(read_native(pixels, channel, times, window.there, project), window)
     if (first == last).all():
         return whole
@@ -251,52 +251,14 @@ def known_levels(movie: Movie) -> npt.NDArray[np.float64]:
     return movie.levels
 
 
-@dataclass(frozen=True)
-class Window:
-    """A clip in the pixels that are read for it, which may be a coarser copy of the movie's.
-
-    Parameters
-    ----------
-    there
-        The planes, rows and columns that exist.
-    missing
-        Rows above, rows below, columns left and columns right of them that the clip has and the image has not.
-    """
-
-    there: tuple[slice, slice, slice]
-    missing: tuple[int, int, int, int]
-
-
 def window_of(clip: Clip, found: Sampling) -> Window:
     """Return where a clip that stands still is read; ``found`` is how clips of its shape sample its movie."""
     start = clip.y0 // found.factor[0], clip.x0 // found.factor[1]
-    return _window(slice(clip.z0, clip.z0 + clip.extent[0]), start, found.read_px, found.pixels.shape[3:])
-
-
-def _window(planes: slice, starts: Iterable[int], extents: Iterable[int], lengths: Iterable[int]) -> Window:
-    there, missing = [], []
-    for start, extent, length in zip(map(int, starts), map(int, extents), lengths, strict=True):
-        there.append(slice(max(0, start), min(length, start + extent)))
-        missing += [max(0, -start), max(0, start + extent - length)]
-    above, below, left, right = missing
-    return Window((planes, there[0], there[1]), (above, below, left, right))
-
-
-def padded(native_TZYX: npt.NDArray[Any], window: Window) -> npt.NDArray[Any]:
-    """Return the whole clip where the image is smaller than it: by reflection."""
-    above, below, left, right = window.missing
-    if not any(window.missing):
-        return native_TZYX
-    return np.pad(native_TZYX, ((0, 0), (0, 0), (above, below), (left, right)), mode="reflect")
-
-
-def _inside(start: int, extent: int, length: int) -> int:
-    """Shift a piece into ``0 .. length``; where it is longer, the two are concentric."""
-    return -((extent - length) // 2) if extent > length else min(max(start, 0), length - extent)
+    return window_between(slice(clip.z0, clip.z0 + clip.extent[0]), start, found.read_px, found.pixels.shape[3:])
 
 
 def _tiles(length: int, extent: int, stride: int) -> list[int]:
     """Return the starts of pieces that cover ``length``; the last is shifted back so that it ends with it."""
     if extent >= length:
-        return [_inside(0, extent, length)]
+        return [inside(0, extent, length)]
     return [*range(0, length - extent, stride), length - extent]

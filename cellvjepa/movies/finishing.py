@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.resampling import BRIGHTEST, DARKEST
 from cellvjepa.movies.schedule import WHOLE, Part
-from cellvjepa.movies.stream import Batch
 
 
 @dataclass(frozen=True)

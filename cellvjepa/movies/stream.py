@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.errors import Cancelled, UserError
+from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.block_size import Budget
 from cellvjepa.movies.blocks import Block, BlockAddress, Source, cut_clip, draw_block, place_clip, read_block, source_of
 from cellvjepa.movies.buffers import Buffer, Buffers
@@ -37,51 +38,6 @@ _BLOCKS_AHEAD = 4  # blocks read before a batch needs them, so that several thre
 _BLOCK_DRAWS, _CLIP_DRAWS = 2, 3  # keep the two kinds of random numbers apart
 _LISTEN_S = 0.5  # how often a waiting caller looks up, so that Ctrl-C is heard on every system
 _MOST_ATTEMPTS = 50  # blocks that may be damaged one after another before it is the archive that is
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Clips for one training step, as they lie in their files; :func:`cellvjepa.movies.finishing.finish` makes of them what the network sees.
-
-    Parameters
-    ----------
-    native
-        1-d: the samples one after another, each T Z Y X, one channel of one movie. uint8 or uint16 where all movies are, else float32.
-        It is valid until the next batch is asked for: its memory is used again.
-    shapes
-        T Z Y X of each sample; samples of movies with different pixel sizes differ in Y and X.
-    levels_B2
-        float64: the values of each sample that map to 0 and 1.
-    size_px
-        Height and width that all samples are to have.
-    clips
-        The address of each sample.
-    channels
-        The name of each sample's channel.
-    waited_s
-        How long the caller had to wait [s].
-    buffer
-        What ``native`` lies in.
-    """
-
-    native: npt.NDArray[Any]
-    shapes: tuple[tuple[int, int, int, int], ...]
-    levels_B2: npt.NDArray[np.float64]
-    size_px: int
-    clips: tuple[Clip, ...]
-    channels: tuple[str, ...]
-    waited_s: float
-    buffer: Buffer
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self.clips)
-
-    @property
-    def samples(self) -> list[npt.NDArray[Any]]:
-        """Return each sample, T Z Y X, as a view."""
-        ends = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1]
-        return [part.reshape(shape) for part, shape in zip(np.split(self.native, ends), self.shapes, strict=True)]
 
 
 @dataclass(frozen=True)

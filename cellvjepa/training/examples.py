@@ -11,9 +11,9 @@ import torch
 from cellvjepa.config import Config
 from cellvjepa.model.grid import grid_of
 from cellvjepa.model.masking import Mask, draw_masks
+from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.finishing import Augmentation, augment, finish
 from cellvjepa.movies.schedule import WHOLE, Part
-from cellvjepa.movies.stream import Batch
 
 _MASK_STREAM, _AUGMENT_STREAM = 1, 4  # keep these random numbers apart from those of the clips
 Scale = tuple[float, float, float, float]

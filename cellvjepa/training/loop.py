@@ -69,14 +69,8 @@ def train(
     """
     config = trainer.config.training
     folder, processes = run / "checkpoints", trainer.processes
-    start = _resume(trainer, folder) if resume else 0
     best = BestEncoder(folder)
-    if start == 0 and processes.first:
-        best.forget()
-    if start == 0:  # so it may be killed from now on, wherever its weights came from; and a disk that is too small is found out at once
-        _save(trainer, folder, 0, best)
-    if processes.first:
-        truncate_metrics(run / "metrics.jsonl", start)
+    start = _begin(trainer, run, best, resume)
     notes = Notes(trainer, phases, run / "metrics.jsonl", measure, best, watch)
     for step in range(start, config.steps + 1):
         stream, scales = phases.at(step)
@@ -100,6 +94,19 @@ def train(
     if notes.collapse is None:
         progress("pretraining", config.steps, config.steps)
     return notes.collapse
+
+
+def _begin(trainer: Trainer, run: Path, best: BestEncoder, resume: bool) -> int:
+    """Bring the trainer and the files of the run to the step it starts from, and return that."""
+    folder = run / "checkpoints"
+    start = _resume(trainer, folder) if resume else 0
+    if start == 0 and trainer.processes.first:
+        best.forget()
+    if start == 0:  # so it may be killed from now on, wherever its weights came from; and a disk that is too small is found out at once
+        _save(trainer, folder, 0, best)
+    if trainer.processes.first:
+        truncate_metrics(run / "metrics.jsonl", start)
+    return start
 
 
 def _resume(trainer: Trainer, folder: Path) -> int:

@@ -14,11 +14,11 @@ from cellvjepa.config import Config
 from cellvjepa.errors import UserError
 from cellvjepa.model.grid import grid_of
 from cellvjepa.model.masking import Mask, draw_masks
+from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.clip_shape import ClipShape, check_movie
 from cellvjepa.movies.clips import Clip, read_clip
 from cellvjepa.movies.finishing import finish
 from cellvjepa.movies.movie import Movie
-from cellvjepa.movies.stream import Batch
 from cellvjepa.movies.trouble import GoneError
 from cellvjepa.training.examples import Scale, batch_positions
 

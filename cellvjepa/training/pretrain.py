@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from cellvjepa.config import Config, load_config, save_config
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
@@ -16,11 +18,12 @@ from cellvjepa.model.predictor_file import predictor_state
 from cellvjepa.model.public_weights import starting_weights
 from cellvjepa.model.vjepa import VJepa, build_vjepa
 from cellvjepa.model.weights import load_encoder, require_shape
+from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.reference import Reference, reference_sampling
 from cellvjepa.movies.schedule import WHOLE, Part
-from cellvjepa.movies.stream import Batch, Stream
+from cellvjepa.movies.stream import Stream
 from cellvjepa.movies.trouble import Patience
 from cellvjepa.progress import Progress, silent
 from cellvjepa.training.checkpoint import list_checkpoints, refuse_another_configuration
@@ -95,26 +98,14 @@ def pretrain(
     reference = reference_sampling(movies, shape)
     phases = movies_of_phases(phases_of(config), movies, reference)
     clips = gather_monitor_clips(monitor_batch(movies, shape, config), movies, shape, config, phases[0].scales)
-    pixels = clips.pixels_B1TZYX
-    model = build_vjepa(config, config.training.seed, pixels.shape[3], pixel_statistics(pixels, config.model.tubelet))
-    if init_from is not None and processes.first:  # the others get its weights
-        _start_from(init_from, model, run)
-    if config.training.teacher is not None:
-        _learn_from(config.training.teacher, model)
+    model = _new_model(config, clips.pixels_B1TZYX, init_from if processes.first else None, run)  # the others get the first one's weights
     if processes.first:
         save_config(config, run / "config.yaml")
     model.to(device)
     trainer = Trainer(model, config, device, processes)
     with PhasedStream(phases, partial(_phase_stream, config, processes.part)) as stream:
-        collapse = train(
-            trainer,
-            stream,
-            run,
-            lambda trained: measure_health(trained, clips, config),
-            watch=watch,
-            resume=resume,
-            progress=progress,
-        )
+        measure = partial(measure_health, clips=clips, config=config)
+        collapse = train(trainer, stream, run, measure, watch=watch, resume=resume, progress=progress)
     if processes.first:
         about = _provenance(config, movies, reference) | {"started_from": _origin(run), "computed": trainer.computed}
         publish_best(run, model.encoder, config.training.steps, about, predictor_state(model, config.mask_generators))
@@ -162,6 +153,16 @@ def _stream(movies: tuple[Movie, ...], shape: ClipShape, config: Config, seed: i
         patience=Patience(config.training.data_patience_s),
         part=part,
     )
+
+
+def _new_model(config: Config, pixels_B1TZYX: torch.Tensor, init_from: str | os.PathLike[str] | None, run: Path) -> VJepa:
+    """Build the model for clips like these, with the weights that it starts from."""
+    model = build_vjepa(config, config.training.seed, pixels_B1TZYX.shape[3], pixel_statistics(pixels_B1TZYX, config.model.tubelet))
+    if init_from is not None:
+        _start_from(init_from, model, run)
+    if config.training.teacher is not None:
+        _learn_from(config.training.teacher, model)
+    return model
 
 
 def _prepare_folder(run: Path, config: Config, resume: bool, init_from: str | os.PathLike[str] | None) -> None:

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.buffers import Buffer
 from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.finishing import Augmentation, augment, finish
 from cellvjepa.movies.resampling import resample_and_scale
-from cellvjepa.movies.stream import Batch
 
 CPU = torch.device("cpu")
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.clips import ClipShape
 from cellvjepa.movies.finishing import finish
 from cellvjepa.movies.levels import measure_levels
 from cellvjepa.movies.movie import AXES, ArrayPixels, LazyPixels, Movie, PixelSize
 from cellvjepa.movies.schedule import WHOLE, Part
-from cellvjepa.movies.stream import Batch, Stream
+from cellvjepa.movies.stream import Stream
 from cellvjepa.movies.trouble import Patience
 
 SHAPE = ClipShape(frames=4, interval_s=20.0, size_px=8, pixel_um=1.0, channels=None, z="max")

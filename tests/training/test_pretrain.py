@@ -14,10 +14,10 @@ from cellvjepa.config import Config, load_config
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.model.vjepa import build_vjepa
 from cellvjepa.model.weights import load_encoder
+from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.buffers import Buffer
 from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.readers import open_archive
-from cellvjepa.movies.stream import Batch
 from cellvjepa.training.checkpoint import list_checkpoints
 from cellvjepa.training.examples import batch_positions, make_examples
 from cellvjepa.training.metrics import read_metrics
