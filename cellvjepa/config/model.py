@@ -18,6 +18,9 @@ class ModelConfig(Section):
     dim: PositiveInt = Field(128, title="Width", description="Width of the encoder; an embedding has this many numbers per channel.")
     depth: PositiveInt = Field(6, title="Depth", description="Transformer blocks of the encoder.")
     heads: PositiveInt = Field(4, title="Heads", description="Attention heads of the encoder.")
+    mlp_dim: PositiveInt | None = Field(
+        None, title="Hidden width", description="Width of the encoder's hidden layers; None: four times model.dim. Other public models have others."
+    )
     predictor_dim: PositiveInt = Field(64, title="Predictor width", description="Width of the predictor.")
     predictor_depth: PositiveInt = Field(4, title="Predictor depth", description="Transformer blocks of the predictor.")
     predictor_heads: PositiveInt = Field(4, title="Predictor heads", description="Attention heads of the predictor.")

@@ -21,6 +21,7 @@ class EncoderShape:
     ``axes`` are those that positions are told apart by: the ones with more than one token in the grids it was made for.
     Pixels (0 and 1 are the movie's levels) are standardised as (v - ``pixel_mean``) / ``pixel_std``. ``wave_gains`` tell how strongly a
     new encoder sees each temporal cosine wave of a tubelet (:mod:`cellvjepa.model.waves`); they matter for initial weights alone.
+    ``mlp_dim`` is the width of the hidden layers; 0: four times ``dim``, as usual.
     """
 
     tubelet: tuple[int, int, int, int]
@@ -33,10 +34,13 @@ class EncoderShape:
     pixel_mean: float = 0.5
     pixel_std: float = 0.25
     wave_gains: tuple[float, ...] = ()
+    mlp_dim: int = 0
 
     def __post_init__(self) -> None:
         if min(*self.tubelet, self.dim, self.depth, self.heads, self.in_channels) < 1:
             raise ValueError("tubelet, dim, depth, heads and in_channels must be 1 or more")
+        if self.mlp_dim < 0:
+            raise ValueError("mlp_dim must be 1 or more, or 0 for four times dim")
         if self.dim % self.heads:
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
         if len(set(self.axes)) < len(self.axes):
@@ -90,7 +94,7 @@ class Encoder(nn.Module):
         self.shape = shape
         self.patch_embed = PatchEmbed(shape)
         self.positions = RotaryPositions(shape.axes, shape.dim // shape.heads, shape.rope)
-        self.blocks = nn.ModuleList(RotaryBlock(shape.dim, shape.heads) for _ in range(shape.depth))
+        self.blocks = nn.ModuleList(RotaryBlock(shape.dim, shape.heads, shape.mlp_dim) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.dim, eps=1e-6)
         self.through: Through = through
 

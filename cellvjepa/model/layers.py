@@ -124,14 +124,16 @@ class RotaryBlock(nn.Module):
     ----------
     dim, heads
         Width, and attention heads.
+    mlp_dim
+        Width of the hidden layer; 0: four times ``dim``.
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, mlp_dim: int = 0) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = RotaryAttention(dim, heads)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = mlp(dim)
+        self.mlp = mlp(dim, mlp_dim)
 
     def forward(self, tokens_BND: torch.Tensor, rotation: Rotation, groups: Sequence[int] = ()) -> torch.Tensor:
         """Return (B, N, D); ``groups`` as for :class:`RotaryAttention`."""
@@ -147,9 +149,9 @@ def through(block: nn.Module, tokens_BND: torch.Tensor, rotation: Rotation, grou
     return cast(torch.Tensor, block(tokens_BND, rotation, groups))
 
 
-def mlp(dim: int, ratio: float = 4.0, dropout: float = 0.0) -> nn.Module:
-    """Return the two layers of a transformer block that look at one token at a time (exact GELU in between)."""
-    return Mlp(dim, int(ratio * dim), drop=dropout)
+def mlp(dim: int, hidden_dim: int = 0, dropout: float = 0.0) -> nn.Module:
+    """Return the two layers of a transformer block that look at one token at a time (exact GELU in between); 0: four times as wide inside."""
+    return Mlp(dim, hidden_dim or 4 * dim, drop=dropout)
 
 
 def plain_block(dim: int, heads: int, mlp_ratio: float, dropout: float) -> nn.Module:

@@ -63,7 +63,7 @@ class CrossAttentionBlock(nn.Module):
         self.norm1 = _norm(dim)
         self.xattn = CrossAttention(dim, heads, dropout)
         self.norm2 = _norm(dim)
-        self.mlp = mlp(dim, mlp_ratio, dropout)
+        self.mlp = mlp(dim, int(mlp_ratio * dim), dropout)
 
     def forward(self, queries_BQD: torch.Tensor, tokens_BND: torch.Tensor) -> torch.Tensor:
         """Return the queries, (B, Q, D), after they have seen the tokens."""

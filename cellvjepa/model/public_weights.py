@@ -78,15 +78,12 @@ def _require_settings(file: PublicFile, wanted: EncoderShape, path: Path) -> Non
         raise UserError(f"{_KERNEL} is {'missing' if kernel is None else tuple(kernel.shape)}, should be (width, 3, frames, y, x)", _DAMAGED, path)
     dim, depth = kernel.shape[0], _depth(file.target)
     hidden = file.target.get("blocks.0.mlp.fc1.weight")
-    if hidden is not None and hidden.shape[0] != 4 * dim:
-        raise UserError(
-            f"the hidden layers of this encoder have {hidden.shape[0]} numbers, where ours have {4 * dim} (4 x width)",
-            "take a smaller model: V-JEPA 2 ViT-L or ViT-H, or V-JEPA 2.1 ViT-B or ViT-L",
-            path,
-        )
+    mlp_dim = 4 * dim if hidden is None or hidden.ndim != 2 else hidden.shape[0]
     heads = file.heads or _PUBLISHED_HEADS.get(dim, wanted.heads)
-    theirs = {"dim": dim, "depth": depth, "heads": heads, "rope": file.rope}
-    ours = {"dim": wanted.dim, "depth": wanted.depth, "heads": wanted.heads, "rope": wanted.rope}
+    theirs = {"dim": dim, "depth": depth, "heads": heads, "rope": file.rope, "mlp_dim": mlp_dim}
+    ours = {"dim": wanted.dim, "depth": wanted.depth, "heads": wanted.heads, "rope": wanted.rope, "mlp_dim": wanted.mlp_dim or 4 * wanted.dim}
+    if mlp_dim == 4 * dim and wanted.mlp_dim == 0:  # as usual, and left to follow the width
+        theirs["mlp_dim"] = ours["mlp_dim"]
     differing = [name for name in theirs if theirs[name] != ours[name]]
     if differing:
         found = ", ".join(f"model.{name} {theirs[name]} where this run has {ours[name]}" for name in differing)

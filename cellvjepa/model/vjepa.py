@@ -220,7 +220,8 @@ def build_vjepa(config: Config, seed: int, planes: int = 1, pixels: PixelStatist
     """
     model, clip = config.model, config.cooldown_clip  # the largest of the run: its grid has all the axes that any of them has
     grid = grid_of(clip.frames, planes, clip.size_px, clip.size_px, model.tubelet)
-    encoder = EncoderShape(model.tubelet, model.dim, model.depth, model.heads, model.rope, grid.long_axes)
+    mlp_dim = 0 if model.mlp_dim in (None, 4 * model.dim) else model.mlp_dim
+    encoder = EncoderShape(model.tubelet, model.dim, model.depth, model.heads, model.rope, grid.long_axes, mlp_dim=mlp_dim)
     if pixels is not None:
         encoder = replace(encoder, pixel_mean=pixels.mean, pixel_std=pixels.std, wave_gains=pixels.wave_gains(model.change_gain))
     predictor = PredictorShape(model.predictor_dim, model.predictor_depth, model.predictor_heads, len(config.mask_generators))

@@ -255,6 +255,20 @@ def test_other_settings_are_refused_with_the_words_that_mend_it(folder: Path, ch
         starting_weights(folder, dataclasses.replace(SHAPE, **change))
 
 
+def test_giants_have_hidden_layers_of_their_own_width(transformers: Any, tmp_path: Path):
+    """ViT-g and ViT-G: 48/11 and 64/13 times the width, here 4.4 times."""
+    config = transformers.VJEPA2Config(
+        patch_size=16, crop_size=64, frames_per_clip=8, tubelet_size=2, hidden_size=40, num_attention_heads=2, num_hidden_layers=3, mlp_ratio=4.4,
+        pred_hidden_size=24, pred_num_attention_heads=2, pred_num_hidden_layers=1, pred_num_mask_tokens=10,
+    )  # fmt: skip
+    giant = transformers.VJEPA2Model(config).eval().requires_grad_(False)
+    giant.save_pretrained(tmp_path / "giant")
+    with pytest.raises(UserError, match=r"has model.mlp_dim 176 where this run has 160.*add --set model.mlp_dim=176"):
+        starting_weights(tmp_path / "giant", SHAPE)
+    wide = dataclasses.replace(SHAPE, mlp_dim=176)
+    torch.testing.assert_close(ours(tmp_path / "giant", wide)(CLIP), said_of(giant, CLIP), **CLOSE)
+
+
 def test_version_2_1_asks_for_its_own_positions(public: Any, tmp_path: Path):
     path = checkpoint(tmp_path / "b.pt", ema_encoder=prefixed(newer_state(public)))
     with pytest.raises(UserError, match=r"V-JEPA 2.1. has model.rope interleaved where this run has tiled. add --set model.rope=interleaved"):
@@ -304,7 +318,7 @@ def _drop(name: str) -> Callable[[State], object]:
         (_set("patch_embed.proj.weight", 40, 3, 2**20, 2**10, 2**10, forged=True), "patch_embed.proj.weight does not hold the numbers"),
         (_set("norm.bias", 40, dtype=torch.int64), "norm.bias does not hold the numbers"),
         (_set("video_mod_embed", 1, 1, 4), r"video_mod_embed is \(1, 1, 4\), should be \(1, 1, 40\)"),
-        (_set("blocks.0.mlp.fc1.weight", 176, 40), r"hidden layers of this encoder have 176 numbers.* 160 .*take a smaller model"),
+        (_set("blocks.0.mlp.fc1.weight", 176, 40), r"model.mlp_dim 176 where this run has 160.*add --set model.mlp_dim=176"),
     ],
 )
 def test_tensors_that_are_not_an_encoder_are_refused(meta_file: Path, change: Callable[[State], object], found: str):
