@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellvjepa.cli.arguments import AsJson, Axes, ConfigFile, NoCache, Overrides, Paths, Pattern
+from cellvjepa.cli.arguments import AsJson, Axes, ConfigFile, LabelImages, NoCache, Overrides, Paths, Pattern
 from cellvjepa.cli.opening import grouped
 from cellvjepa.cli.print_survey import print_survey
 from cellvjepa.config import load_config
@@ -51,10 +51,7 @@ def convert(
     ],
     axes: Axes = None,
     pattern: Pattern = None,
-    labels: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--labels", help="Label images to take along. Default: those inside the movies, or beside them as NAME_labels.tif."),
-    ] = None,
+    labels: LabelImages = None,
     as_json: AsJson = False,
 ) -> None:
     """Write movies as OME-Zarr 0.5 that trains fast: clip-sized chunks, few files, checksums, coarser copies, labels. Run it again to resume."""

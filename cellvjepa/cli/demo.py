@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from cellvjepa.cli.arguments import DemoFolder
 from cellvjepa.terminal import Terminal
 
 
-def demo(out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("cellvjepa-demo")) -> None:
+def demo(out: DemoFolder = Path("cellvjepa-demo")) -> None:
     """Tell the whole story on the sample data, in under three minutes on two CPU cores, ending with report.html."""
     from cellvjepa.stories.demo import run_demo
 

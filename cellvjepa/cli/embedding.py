@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellvjepa.cli.arguments import Axes, Overrides, Paths, Pattern
+from cellvjepa.cli.arguments import Axes, CellsToEmbed, Dask, Model, Outlines, Overrides, Paths, Pattern, StoreToWrite
 from cellvjepa.cli.opening import open_for_clips
 from cellvjepa.config import Config, config_from
 from cellvjepa.errors import UserError
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     from cellvjepa.cells.table import Cells
     from cellvjepa.cells.windows import Windows
+    from cellvjepa.embedding.provenance import Source
+    from cellvjepa.model.encoder import Encoder
+    from cellvjepa.model.weights import EncoderCard
     from cellvjepa.movies.clip_shape import ClipShape
     from cellvjepa.movies.movie import Movie
-    from cellvjepa.movies.readers import Archive
+    from cellvjepa.movies.readers import Archive, Given
 
 
 class Link(StrEnum):
@@ -33,71 +36,33 @@ class Link(StrEnum):
 
 def embed(
     paths: Paths,
-    model: Annotated[
-        Path, typer.Option("--model", help="A run, its encoder.safetensors, or encoder_tiny, which comes with the program.", metavar="RUN")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="The store to write (AnnData on Zarr).", metavar="STORE")],
-    cells: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--cells",
-            help="Where the cells are: a label image or a folder of them, a table or file of tracks (ours, Cell Tracking Challenge, GEFF, "
-            "TrackMate, btrack, ultrack), or a folder of any of these.",
-            metavar="LABELS_OR_TRACKS",
-        ),
-    ] = None,
-    outlines: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--outlines",
-            help="Label images whose pixel values are track ids, where the cells themselves come from a table; for embed.mask_weight, "
-            "embed.hide_neighbours, and intensities under the outline.",
-            metavar="LABELS",
-        ),
-    ] = None,
+    model: Model,
+    out: StoreToWrite,
+    cells: CellsToEmbed = None,
+    outlines: Outlines = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse cells of which some cannot be used, instead of leaving these out.")] = False,
     link: Annotated[
-        Optional[Link],  # noqa: UP045
-        typer.Option("--link", help="laptrack: link cells from frame to frame, if they are not. done: label values are track ids."),
+        Link | None, typer.Option("--link", help="laptrack: link cells from frame to frame, if they are not. done: label values are track ids.")
     ] = None,
     grid: Annotated[bool, typer.Option("--grid", help="Embed a grid that covers every movie, instead of cells.")] = False,
     dense: Annotated[
         bool, typer.Option("--dense", help="Write maps of the features of every place of every movie into the folder --out, instead of a store.")
     ] = False,
-    dask: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--dask",
-            help="Have a dask cluster compute: the address of its scheduler, or local, or local:4 for four processes here.",
-            metavar="ADDRESS",
-        ),
-    ] = None,
+    dask: Dask = None,
     axes: Axes = None,
     pattern: Pattern = None,
     overrides: Overrides = None,
 ) -> None:
     """Compute one embedding per cell and window of time, or per place of a grid. Run it again to resume."""
-    from cellvjepa.embedding.dask_workers import DaskWorkers
-    from cellvjepa.embedding.dense import write_dense_maps
-    from cellvjepa.embedding.embed import embed_windows
-    from cellvjepa.embedding.provenance import Source, reference_of
-    from cellvjepa.embedding.store import open_store
-    from cellvjepa.model.device import choose_device
     from cellvjepa.model.weights import load_encoder, locate_encoder
-    from cellvjepa.movies.clip_shape import ClipShape
     from cellvjepa.movies.levelled import levelled
-    from cellvjepa.movies.readers import Given, absolute
+    from cellvjepa.movies.readers import Given
 
-    if (cells is not None) + grid + dense != 1:
-        raise UserError("it is not clear where to look", "give either --cells cells.csv or --grid, or --dense for maps of everything", "embed")
-    if cells is None and (outlines or strict or link):
-        given_alone = "--outlines" if outlines else "--strict" if strict else "--link"
-        raise UserError("there are no cells that this could be about", f"{given_alone} goes with --cells", "embed")
-    model = locate_encoder(model)
-    encoder, card = load_encoder(model)
-    values = config_from(card.provenance.get("config", {}), overrides or (), model)
+    _refuse_unclear(cells, outlines, strict, link, grid, dense)
+    run = locate_encoder(model)
+    encoder, card = load_encoder(run)
+    values = config_from(card.provenance.get("config", {}), overrides or (), run)
     values = values.model_copy(update={"clip": values.embed.clip(values.clip)})
-    shape = ClipShape.of(values.clip)
     given = Given(axes, pattern)
     with Terminal() as terminal:
         archive = open_for_clips(paths, given, values, terminal)
@@ -105,27 +70,75 @@ def embed(
         places = None if cells is None else _cells(cells, outlines, archive, strict, link, terminal)
         movies = levelled(archive.movies, progress=terminal)
         if dense:
-            encoder.to(choose_device(values.embed.device))
-            maps = write_dense_maps(encoder, movies, shape, reference_of(card), out, batch_size=values.embed.batch_size, progress=terminal)
-            typer.echo(f"Maps: {out} ({len(maps)} images)")
-            return
-        windows = _windows(movies, places, shape, values, terminal)
-        before = len(open_store(out)) if out.is_dir() else 0
-        embed_windows(
-            encoder,
-            movies,
-            windows,
-            shape,
-            values.embed,
-            out,
-            Source.of(card, model.resolve(), [absolute(path) for path in paths], given),
-            labels=places.labels if places else None,
-            workers=DaskWorkers(dask) if dask else None,
-            progress=terminal,
-        )
+            done = _write_maps(encoder, card, movies, values, out, terminal)
+        else:
+            source = _source(card, run, paths, given)
+            done = _write_store(encoder, source, movies, places, values, out, dask, terminal)
+    typer.echo(done)
+
+
+def _refuse_unclear(cells: Path | None, outlines: Path | None, strict: bool, link: Link | None, grid: bool, dense: bool) -> None:
+    if (cells is not None) + grid + dense != 1:
+        raise UserError("it is not clear where to look", "give either --cells cells.csv or --grid, or --dense for maps of everything", "embed")
+    if cells is None and (outlines or strict or link):
+        given_alone = "--outlines" if outlines else "--strict" if strict else "--link"
+        raise UserError("there are no cells that this could be about", f"{given_alone} goes with --cells", "embed")
+
+
+def _source(card: EncoderCard, run: Path, paths: Sequence[str], given: Given) -> Source:
+    from cellvjepa.embedding.provenance import Source
+    from cellvjepa.movies.readers import absolute
+
+    return Source.of(card, run.resolve(), [absolute(path) for path in paths], given)
+
+
+def _write_maps(encoder: Encoder, card: EncoderCard, movies: Sequence[Movie], values: Config, out: Path, terminal: Terminal) -> str:
+    """Write maps of every movie, and say what was written."""
+    from cellvjepa.embedding.dense import write_dense_maps
+    from cellvjepa.embedding.provenance import reference_of
+    from cellvjepa.model.device import choose_device
+    from cellvjepa.movies.clip_shape import ClipShape
+
+    encoder.to(choose_device(values.embed.device))
+    shape, reference = ClipShape.of(values.clip), reference_of(card)
+    maps = write_dense_maps(encoder, movies, shape, reference, out, batch_size=values.embed.batch_size, progress=terminal)
+    return f"Maps: {out} ({len(maps)} images)"
+
+
+def _write_store(
+    encoder: Encoder,
+    source: Source,
+    movies: Sequence[Movie],
+    places: Cells | None,
+    values: Config,
+    out: Path,
+    dask: str | None,
+    terminal: Terminal,
+) -> str:
+    """Embed cells or, without any, a grid, and say what was written."""
+    from cellvjepa.embedding.dask_workers import DaskWorkers
+    from cellvjepa.embedding.embed import embed_windows
+    from cellvjepa.embedding.store import open_store
+    from cellvjepa.movies.clip_shape import ClipShape
+
+    shape = ClipShape.of(values.clip)
+    windows = _windows(movies, places, shape, values, terminal)
+    before = len(open_store(out)) if out.is_dir() else 0
+    embed_windows(
+        encoder,
+        movies,
+        windows,
+        shape,
+        values.embed,
+        out,
+        source,
+        labels=places.labels if places else None,
+        workers=DaskWorkers(dask) if dask else None,
+        progress=terminal,
+    )
     rows = len(open_store(out))
     added = f", {rows - before} of them new: maps and clusters are made anew by `cellvjepa cluster`" if 0 < before < rows else ""
-    typer.echo(f"Store: {out} ({rows} embeddings{added})")
+    return f"Store: {out} ({rows} embeddings{added})"
 
 
 def _refuse_unknown_time(movies: Sequence[Movie], values: Config) -> None:

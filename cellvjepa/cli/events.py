@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from cellvjepa.cli.arguments import AsJson, Overrides, Store
+from cellvjepa.cli.arguments import (
+    AsJson,
+    Clips,
+    EventsFolder,
+    LabelsOfAnnotators,
+    LabelsSoFar,
+    Overrides,
+    Store,
+    TableOfDisagreements,
+    TableToFillIn,
+)
 from cellvjepa.config import load_config
 from cellvjepa.terminal import Terminal
 from cellvjepa.writing import atomic_path, writable_folder
@@ -16,21 +26,17 @@ from cellvjepa.writing import atomic_path, writable_folder
 def events(
     store: Store,
     event: Annotated[list[str], typer.Option("--event", help="A class that is an event, e.g. dividing; may be repeated.", metavar="CLASS")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for tables and report.", metavar="DIR")],
-    by: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--by", help="Column whose values are compared, e.g. well or treatment.", metavar="COLUMN"),
-    ] = None,
+    out: EventsFolder,
+    by: Annotated[str | None, typer.Option("--by", help="Column whose values are compared, e.g. well or treatment.", metavar="COLUMN")] = None,
     conditions: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--conditions", help="Table that says for each movie or well what the column --by is.", metavar="CSV"),
+        Path | None, typer.Option("--conditions", help="Table that says for each movie or well what the column --by is.", metavar="CSV")
     ] = None,
     feature: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option("--feature", help="Column of the store to average around the onset; may be repeated.", metavar="COLUMN"),
     ] = None,
     known: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--known", help="Known events, lines like those of labels.csv: how far off are the found ones?", metavar="CSV"),
     ] = None,
     overrides: Overrides = None,
@@ -55,12 +61,9 @@ def events(
 
 def suggest(
     store: Store,
-    out: Annotated[Path, typer.Option("--out", help="The table to fill in: a label file whose labels are empty.", metavar="CSV")],
-    labels: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--labels", help="What is labelled already: it is not suggested again.", metavar="CSV"),
-    ] = None,
-    count: Annotated[int, typer.Option("--count", help="How many clips.", min=1, max=10_000)] = 20,
+    out: TableToFillIn,
+    labels: LabelsSoFar = None,
+    count: Clips = 20,
     overrides: Overrides = None,
 ) -> None:
     """Suggest the clips to label next: those a probe is unsure of and that differ, and those that stand for many."""
@@ -80,11 +83,8 @@ def suggest(
 
 
 def agreement(
-    labels: Annotated[list[Path], typer.Argument(help="Label files with the column 'annotator'.", metavar="LABELS...")],
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--out", help="Table of the clips on which they disagree.", metavar="CSV"),
-    ] = None,
+    labels: LabelsOfAnnotators,
+    out: TableOfDisagreements = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from cellvjepa.cli.arguments import AsJson, Overrides, Store
+from cellvjepa.cli.arguments import AsJson, GroupColumn, LabelsToCompare, Overrides, ReportFolder, Store
 from cellvjepa.config import load_config
 from cellvjepa.terminal import Terminal
 from cellvjepa.writing import writable_folder
@@ -29,7 +29,7 @@ def export(
         typer.Option("--to", help="FILE.parquet, FILE.csv, FILE.h5ad, or FOLDER.geff (tracks as a graph).", metavar="FILE.{parquet,csv,h5ad,geff}"),
     ],
     aggregate: Annotated[
-        Optional[Aggregate],  # noqa: UP045
+        Aggregate | None,
         typer.Option(
             "--aggregate",
             help="Mean, standard deviation and number: one row per track; per well (every cell counts once); "
@@ -47,22 +47,11 @@ def export(
 
 def report(
     store: Store,
-    labels: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--labels", help="labels.csv of a phenotype to compare with: movie, track_id, label; optional t_start, t_stop.", metavar="CSV"),
-    ] = None,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--out", help="Folder for the report. Default: STORE_report beside the store.", metavar="DIR"),
-    ] = None,
-    group: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--group", help="Column whose values never stand on both sides of a split. Default: movie, else track family.", metavar="COLUMN"
-        ),
-    ] = None,
+    labels: LabelsToCompare = None,
+    out: ReportFolder = None,
+    group: GroupColumn = None,
     nuisance: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(
             "--nuisance", help="One more column of the store that embeddings should not tell, e.g. microscope; may be repeated.", metavar="COLUMN"
         ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellvjepa.cli.arguments import Axes, ConfigFile, Overrides, Paths, Pattern
+from cellvjepa.cli.arguments import Axes, CellsToWatch, ConfigFile, LabelsToWatch, Overrides, Paths, Pattern, RunFolder
 from cellvjepa.cli.opening import open_for_clips
 from cellvjepa.config import Config, load_config
 from cellvjepa.errors import UserError
@@ -21,21 +21,14 @@ if TYPE_CHECKING:
 
 def pretrain(
     paths: Paths,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--out",
-            help="Folder of the run: configuration, metrics, checkpoints, encoder, report. Default: runs/ and the name of PATH.",
-            metavar="RUN",
-        ),
-    ] = None,
+    out: RunFolder = None,
     axes: Axes = None,
     pattern: Pattern = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in RUN.")] = False,
     init_from: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(
             "--init-from",
             help="Start from the weights of this run or encoder.safetensors, or from public ones: V-JEPA 2 or 2.1 (.pt, .safetensors, or a folder "
@@ -43,16 +36,8 @@ def pretrain(
             metavar="WEIGHTS",
         ),
     ] = None,
-    labels: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--labels", help="Watch how well these labels can be told apart while training, and keep the encoder that does best.", metavar="LABELS"
-        ),
-    ] = None,
-    cells: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--cells", help="Where the labelled cells are; with --labels. As for 'embed'.", metavar="LABELS_OR_TRACKS"),
-    ] = None,
+    labels: LabelsToWatch = None,
+    cells: CellsToWatch = None,
 ) -> None:
     """Pretrain an encoder on your own movies."""
     from cellvjepa.movies.readers import Given

@@ -1,8 +1,8 @@
 """Batch effects: how well plate, day, place, time and brightness can be read from embeddings, beside the phenotype.
 
 Everything is measured alike, so that it can be compared: a linear and a kNN probe, cross-validated by group
-(:mod:`cellvjepa.probing.splits`), on the same rows, scored by ROC AUC, whose chance level is 0.5 whatever the number of classes. Numbers
-become two classes, their lowest and their highest third, which are as far apart as phenotypes are; the middle is left out.
+(:mod:`cellvjepa.probing.splits`), on the same rows, scored by ROC AUC, whose chance level is 0.5 whatever the number of classes. What is
+read is in :mod:`cellvjepa.probing.targets`.
 
 What all rows of a movie share (its plate, day, well) is read from other movies than those learnt from. Which movie it is cannot be
 asked like that: there, other cells of the same movies are held out.
@@ -11,7 +11,6 @@ asked like that: there, other cells of the same movies are held out.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,9 +23,11 @@ from cellvjepa.config import ProbeConfig
 from cellvjepa.embedding.store import Embeddings, open_store
 from cellvjepa.errors import UserError
 from cellvjepa.movies.clip_shape import ClipShape
+from cellvjepa.probing.grouping import FEWEST_GROUPS
 from cellvjepa.probing.labels import Labels, read_labels
 from cellvjepa.probing.scores import Interval
 from cellvjepa.probing.splits import choose_groups, places_of
+from cellvjepa.probing.targets import MOST_CLASSES, Target, as_features, nuisances_of
 from cellvjepa.probing.validation import cross_validate
 from cellvjepa.progress import Progress, silent
 
@@ -36,36 +37,7 @@ PHENOTYPE = "phenotype"
 CHANCE = 0.5  # of the ROC AUC, for any number of classes
 
 _MOST_ROWS = 4000  # that are looked at: linear probes of more take minutes and say the same
-_MOST_CLASSES = 12
-_FEWEST_GROUPS = 3
-_THIRDS = "lowest against highest third"
 _FAMILY = "track family"
-_WELL = re.compile(r"([A-Za-z]{1,2})[/_ -]?0*([1-9][0-9]?)")
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """Something that may be read from embeddings.
-
-    Parameters
-    ----------
-    name
-        For people.
-    classes_N
-        The class of each row, a text; empty where the row has none.
-    what
-        What the classes are.
-    of_a_movie
-        Whether it tells which movie it is: then other cells of the same movies are held out, not other movies.
-    reason
-        Why it cannot be asked; empty where it can.
-    """
-
-    name: str
-    classes_N: npt.NDArray[np.object_]
-    what: str = ""
-    of_a_movie: bool = False
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,35 +147,10 @@ def score_nuisances(
         progress("reading the phenotype", total - 2, total)
         read = read_target(vectors_ND, table, phenotype, shape, config)
         progress("reading the phenotype", total - 1, total)
-        shortcut = read_target(_as_features(table, targets), table, phenotype, shape, config)
+        shortcut = read_target(as_features(table, targets), table, phenotype, shape, config)
     progress("reading nuisances", total, total)
     source = "" if labels_csv is None else os.fspath(labels_csv)
     return StoreReport(os.fspath(store), source, read, shortcut, tuple(found), len(table), len(embeddings), notes)
-
-
-def nuisances_of(table: pd.DataFrame, columns: Sequence[str] = ()) -> tuple[Target, ...]:
-    """Return what should not be read from embeddings, as far as a store's table knows it.
-
-    Parameters
-    ----------
-    table
-        Rows of a store's table. ``plate``, ``day`` or ``date``, ``well``, ``border_px`` and ``intensity...`` are used where they are
-        there; of the names of movies, ``day2/pos4.tif``, the folder is a class.
-    columns
-        More columns; texts are classes, numbers are cut into thirds.
-    """
-    movie = table["movie"].astype(str)
-    found = [_named(table, "plate")]
-    found += [_named(table, name) for name in ("day", "date") if name in table] or [_folder(movie)]
-    found += [Target("movie", movie.to_numpy(object), "", of_a_movie=True), *_well_position(table)]
-    found += [_thirds(table, "t_start", "frame number"), _thirds(table, "border_px", "distance to the border")]
-    intensities = [name for name in map(str, table.columns) if name == "intensity" or name.startswith("intensity_")]
-    found += [_thirds(table, name, name.replace("_", " of ", 1)) for name in intensities or ["intensity"]]
-    found += [_named(table, name) for name in ("padded", "shifted") if name in table]
-    for name in columns:
-        numeric = pd.api.types.is_numeric_dtype(table[name]) and not pd.api.types.is_bool_dtype(table[name])
-        found.append(_thirds(table, name, name) if numeric else _named(table, name))
-    return tuple(found)
 
 
 def read_target(features_ND: npt.NDArray[np.generic], table: pd.DataFrame, target: Target, shape: ClipShape, config: ProbeConfig) -> Reading:
@@ -227,9 +174,9 @@ def read_target(features_ND: npt.NDArray[np.generic], table: pd.DataFrame, targe
     known = target.classes_N != ""
     names, counts = np.unique(target.classes_N[known].astype(str), return_counts=True)
     what = target.what
-    if len(names) > _MOST_CLASSES:
-        what = f"the {_MOST_CLASSES} of {len(names)} with the most rows"
-        names = names[np.argsort(-counts, kind="stable")[:_MOST_CLASSES]]
+    if len(names) > MOST_CLASSES:
+        what = f"the {MOST_CLASSES} of {len(names)} with the most rows"
+        names = names[np.argsort(-counts, kind="stable")[:MOST_CLASSES]]
         known &= np.isin(target.classes_N.astype(str), names)
     if len(names) < 2:
         return Reading(target.name, what, {}, int(known.sum()), len(names), reason="it is the same in all rows")
@@ -240,7 +187,7 @@ def read_target(features_ND: npt.NDArray[np.generic], table: pd.DataFrame, targe
         config = config.model_copy(update={"group": _FAMILY})
     labels = Labels(rows, target.classes_N[rows].astype(str), here, target.name)
     reason = ""
-    for folds in range(config.folds, min(config.folds, _FEWEST_GROUPS) - 1, -1):
+    for folds in range(config.folds, min(config.folds, FEWEST_GROUPS) - 1, -1):
         settings = config.model_copy(update={"folds": folds})
         try:
             groups = choose_groups(here, shape, settings)
@@ -252,70 +199,6 @@ def read_target(features_ND: npt.NDArray[np.generic], table: pd.DataFrame, targe
         scores: dict[str, Interval] = {kind: report.scores[MEASURE] for kind, report in reports.items()}
         return Reading(target.name, what, scores, len(rows), len(names), len(groups.names), basis)
     return Reading(target.name, what, {}, len(rows), len(names), reason=f"too few independent groups: {reason}")
-
-
-def _named(table: pd.DataFrame, column: str) -> Target:
-    if column not in table or table[column].isna().all():
-        return Target(column, _nothing(table), reason=f"the store does not know it (no column '{column}')")
-    texts = table[column].astype(object).where(table[column].notna(), "")
-    return Target(column, texts.astype(str).to_numpy(object))
-
-
-def _thirds(table: pd.DataFrame, column: str, name: str) -> Target:
-    if column not in table:
-        return Target(name, _nothing(table), reason=f"the store does not know it (no column '{column}')")
-    values = table[column].to_numpy(np.float64)
-    finite = np.isfinite(values)
-    if not finite.any():
-        return Target(name, _nothing(table), reason="it is unknown in all rows")
-    low, high = np.quantile(values[finite], [1 / 3, 2 / 3])
-    # Where a third of all rows share a value (a first frame, say), the other class is all that is beyond it.
-    lowest = values <= low if low < high else values < low
-    highest = values >= high if low < high else values > high
-    if low == high and not (lowest.any() and highest.any()):
-        lowest, highest = values == low, values != low
-    classes = np.where(finite & lowest, "low", np.where(finite & highest, "high", "")).astype(object)
-    return Target(name, classes, _THIRDS)
-
-
-def _folder(movie: pd.Series[str]) -> Target:
-    """Return the folder that a movie lies in: where there are no columns, the day is most often there."""
-    folders = movie.str.rpartition("/")[0].str.partition("/")[0]
-    inside = folders.str.endswith(".zarr")  # a plate: its name is a column
-    classes = folders.mask(inside, "").to_numpy(object)
-    return Target(
-        "folder of the movie", classes, "a day, as archives are often kept", reason="" if (classes != "").any() else "movies lie in no folders"
-    )
-
-
-def _well_position(table: pd.DataFrame) -> tuple[Target, ...]:
-    well = _named(table, "well")
-    if well.reason:
-        return (Target("well position", _nothing(table), reason=well.reason),)
-    parts = pd.Series(well.classes_N, dtype=object).astype(str).str.extract(rf"^{_WELL.pattern}$")
-    letters, numbers = parts[0].fillna("").str.upper(), pd.to_numeric(parts[1])
-    row = letters.map(lambda text: sum((ord(c) - 64) * 26**i for i, c in enumerate(reversed(text)))).where(letters != "", np.nan)
-    places = pd.DataFrame({"row": row.astype(np.float64), "column": numbers.astype(np.float64)})
-    return well, _thirds(places, "row", "well row"), _thirds(places, "column", "well column")
-
-
-def _nothing(table: pd.DataFrame) -> npt.NDArray[np.object_]:
-    return np.full(len(table), "", dtype=object)
-
-
-def _as_features(table: pd.DataFrame, targets: Sequence[Target]) -> npt.NDArray[np.float64]:
-    """Return the nuisances themselves as features: numbers as they are (a missing one as the mean), classes as one column each."""
-    columns = [np.zeros(len(table))]
-    for target in targets:
-        if not target.reason and target.what != _THIRDS and not target.of_a_movie:
-            names = np.unique(target.classes_N.astype(str))[:_MOST_CLASSES]
-            columns += [(target.classes_N == name).astype(np.float64) for name in names]
-    for name in map(str, table.columns):
-        if name in ("t_start", "border_px", "y_px", "x_px") or name.startswith("intensity"):
-            values = table[name].to_numpy(np.float64)
-            finite = np.isfinite(values)
-            columns.append(np.where(finite, values, values[finite].mean() if finite.any() else 0.0))
-    return np.stack(columns, axis=1)
 
 
 def _every_row(embeddings: Embeddings) -> Labels:

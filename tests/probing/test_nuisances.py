@@ -11,7 +11,8 @@ import pytest
 from cellvjepa.config import ProbeConfig
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.probing import nuisances
-from cellvjepa.probing.nuisances import Reading, StoreReport, Target, nuisances_of, read_target, score_nuisances
+from cellvjepa.probing.nuisances import Reading, StoreReport, read_target, score_nuisances
+from cellvjepa.probing.targets import Target, as_features, nuisances_of
 from tests.embedding.made_up import SHAPE, rows_of_tracks, store_of_table
 
 CONFIG = ProbeConfig(folds=4, bootstrap=30)
@@ -96,7 +97,7 @@ def test_the_same_movie_is_recognised_on_other_cells() -> None:
 def test_labels_that_follow_the_plate_are_a_shortcut() -> None:
     table = screen()
     target = Target("phenotype", table["plate"].to_numpy(object))
-    features = nuisances._as_features(table, nuisances_of(table))
+    features = as_features(table, nuisances_of(table))
     assert read_target(features, table, target, SHAPE, CONFIG).scores["linear"].value == 1
 
 
@@ -110,17 +111,6 @@ def test_what_a_store_does_not_know_is_said() -> None:
     assert read(table, "day").reason == read(table, "movie").reason == "it is the same in all rows"
     assert read(table, "frame number", t_start=4.0).grouped_by == "track family"
     assert read(table.drop(columns="day"), "folder of the movie").reason == "movies lie in no folders"
-
-
-def test_thirds_and_wells() -> None:
-    targets = {t.name: t for t in nuisances_of(screen().assign(intensity=[0.0] * 100 + [1.0] * 28, border_px=np.nan))}
-    assert pd.Series(targets["intensity"].classes_N).value_counts().to_dict() == {"low": 100, "high": 28}
-    assert targets["distance to the border"].reason == "it is unknown in all rows"
-    rows = pd.DataFrame({"row": targets["well row"].classes_N, "well": screen()["well"]}).drop_duplicates()
-    assert dict(zip(rows["well"], rows["row"], strict=True)) == {w: {"A": "low", "B": "low", "C": "high", "D": "high"}[w[0]] for w in rows["well"]}
-    assert set(targets["folder of the movie"].classes_N) == {"day1", "day2"}
-    inside_plates = nuisances_of(screen().assign(movie="plate1.zarr/B/3/0"))
-    assert {t.name: t for t in inside_plates}["folder of the movie"].classes_N.tolist() == [""] * 128
 
 
 def test_rows_are_drawn_where_there_are_many_and_the_work_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
