@@ -64,6 +64,16 @@ def test_what_is_known_beside_the_vector(folder: Path, tmp_path: Path, capsys: p
     assert set(table["parent_track_id"]) == {-1}
 
 
+def test_places_of_a_grid_know_how_bright_they_are(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "grid.zarr"
+    assert run(["embed", str(folder / "movie.tif"), "--model", "encoder_tiny", "--out", str(out), *SMALL, "--grid"]) == 0
+    table, pixels = cellvjepa.open_store(out).table, tifffile.imread(folder / "movie.tif")
+    assert len(table) == 18  # 3 windows of 8 frames, 2 x 3 places
+    for row in table.itertuples():
+        y, x = int(row.y_px - 15.5), int(row.x_px - 15.5)
+        assert row.intensity == pytest.approx(pixels[row.t_start : row.t_stop, y : y + 32, x : x + 32].mean())
+
+
 def test_outlines_of_a_table_of_tracks(folder: Path, tmp_path: Path) -> None:
     chosen = ("--set", "embed.follow=smooth", "--set", "embed.mask_weight=0.5", "--set", "embed.hide_neighbours=true")
     apart = embed(folder, tmp_path / "csv.zarr", "--outlines", str(folder / "labels"), *chosen, cells="cells.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import sys
@@ -81,6 +82,9 @@ def test_the_shipped_encoder_is_found_by_name_and_says_where_it_is_from() -> Non
     assert encoder.shape.tubelet == Config().model.tubelet
     assert {*FIELDS, "images_TYX.tif", "cancer_cell_migration_crop.tif", "oocyte_mip_TYX.ome.tif"} == set(card.provenance["movies"])
     assert card.provenance["chosen"]["step"] == card.provenance["config"]["training"]["steps"]
+    said = (ENCODER / "README.md").read_text(encoding="utf-8")
+    for file in ("encoder.safetensors", "predictor.safetensors"):
+        assert hashlib.sha256((ENCODER / file).read_bytes()).hexdigest() in said
 
 
 @pytest.mark.parametrize(

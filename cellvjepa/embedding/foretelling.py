@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from cellvjepa.embedding.encoding import Precision
+from cellvjepa.embedding.readout import Readout
 from cellvjepa.model.device import autocast
 from cellvjepa.model.grid import Grid
 from cellvjepa.model.layers import gather_tokens
@@ -19,7 +21,6 @@ from cellvjepa.model.predictor_file import Hides
 from cellvjepa.model.vjepa import VJepa
 
 Seen = Literal["rest", "past"]
-_RIDGE, _LEAST = 1e-3, 1e-9  # of the mean variance of what the predictor says
 
 
 def hidden_steps(grid: Grid, seen: Seen) -> list[int]:
@@ -57,25 +58,35 @@ def mask_token(hides: Sequence[Hides]) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Readout:
-    """A linear layer upon what the predictor says: z ``matrix_DD`` + ``bias_D``, float32."""
+class Answer:
+    """What is known of one hidden time step of clips, and what is true; each (B, M, D) float32 at the M places of that step.
 
-    matrix_DD: torch.Tensor
-    bias_D: torch.Tensor
+    ``said`` is what the predictor says. ``before`` and ``after`` are what the context encoder says of the same places at the nearest
+    steps that it sees, normed as targets are; at an end of a clip, and from the past alone, both are the same step.
+    """
+
+    step: int
+    mask: Mask
+    said: torch.Tensor
+    before: torch.Tensor
+    after: torch.Tensor
+    target: torch.Tensor
+
+    @property
+    def known(self) -> torch.Tensor:
+        """All that a fitted layer may look at, (B, M, 3 D)."""
+        return torch.cat([self.said, self.before, self.after], dim=-1)
 
 
-def latent_errors(
+def answers(
     model: VJepa,
     pixels_B1TZYX: torch.Tensor,
     seen: Seen,
     token: int,
     scale_4: torch.Tensor | None = None,
     precision: Precision = "float32",
-    readout: Readout | None = None,
-) -> torch.Tensor:
-    """Return mean |z - h| at each token: how far what the predictor says is from the target (V-JEPA, arXiv 2404.08471, equation 1).
-
-    Each time step is hidden in turn at all places, and foretold from the rest of the clip or from what is before.
+) -> list[Answer]:
+    """Hide each time step of clips in turn at all places, and ask what is there.
 
     Parameters
     ----------
@@ -84,70 +95,14 @@ def latent_errors(
     pixels_B1TZYX
         Clips as ``read_clip`` gives them, one channel.
     seen
-        What is foretold from.
+        What is foretold from: the rest of the clip, or what is before.
     token
         Which mask token asks (:func:`mask_token`).
     scale_4
         As for :class:`cellvjepa.model.encoder.Encoder`.
     precision
         Of the matrix products.
-    readout
-        What z goes through first (:func:`fit_readout`); None: nothing.
-
-    Returns
-    -------
-    torch.Tensor
-        (B, N) float32 over the target's D numbers; NaN at time steps that are not foretold.
     """
-    grid = model.target_encoder.grid_of(pixels_B1TZYX)
-    errors = torch.full((len(pixels_B1TZYX), grid.tokens), torch.nan, device=pixels_B1TZYX.device)
-    for mask, said_BMD, target_BMD in _answers(model, pixels_B1TZYX, seen, token, scale_4, precision):
-        said = said_BMD if readout is None else said_BMD @ readout.matrix_DD + readout.bias_D
-        errors.scatter_(1, mask.target_BM, (said - target_BMD).abs().mean(dim=-1))
-    return errors
-
-
-def fit_readout(
-    model: VJepa,
-    clips: Iterable[torch.Tensor],
-    seen: Seen,
-    token: int,
-    scale_4: torch.Tensor | None = None,
-    precision: Precision = "float32",
-) -> Readout:
-    """Fit the predictor's last layer anew, by ridge regression of what it should say on what it says.
-
-    Predictors hedge: between training masks and whole hidden steps, and between movies, they say little more than the average, and
-    then the error is how unusual a place looks rather than how unexpected it is. A linear layer brings out what they do know. It needs
-    no labels.
-
-    Parameters
-    ----------
-    clips
-        Batches of clips as for :func:`latent_errors`, of the movie that is to be judged.
-    """
-    dim = model.target_encoder.shape.dim
-    products, sums = torch.zeros(2 * dim, 2 * dim, dtype=torch.float64), torch.zeros(2 * dim, dtype=torch.float64)
-    count = 0
-    device = torch.device("cpu")
-    for pixels in clips:
-        device = pixels.device
-        for _, said_BMD, target_BMD in _answers(model, pixels, seen, token, scale_4, precision):
-            both = torch.cat([said_BMD, target_BMD], dim=-1).flatten(0, 1).cpu().double()
-            products, sums, count = products + both.T @ both, sums + both.sum(dim=0), count + len(both)
-    assert count, "no clip to fit to"
-    mean = sums / count
-    covariance = products / count - torch.outer(mean, mean)
-    of_said = covariance[:dim, :dim]
-    penalty = _RIDGE * of_said.diagonal().mean().clamp_min(_LEAST)
-    matrix = torch.linalg.solve(of_said + penalty * torch.eye(dim, dtype=torch.float64), covariance[:dim, dim:])
-    return Readout(matrix.float().to(device), (mean[dim:] - mean[:dim] @ matrix).float().to(device))
-
-
-def _answers(
-    model: VJepa, pixels_B1TZYX: torch.Tensor, seen: Seen, token: int, scale_4: torch.Tensor | None, precision: Precision
-) -> list[tuple[Mask, torch.Tensor, torch.Tensor]]:
-    """Return for each foretold step its mask, what the predictor says and what it should say, (B, M, D) float32."""
     device = pixels_B1TZYX.device
     grid = model.target_encoder.grid_of(pixels_B1TZYX)
     masks = [Mask(mask.context_BK.to(device), mask.target_BM.to(device)) for mask in step_masks(grid, seen, len(pixels_B1TZYX))]
@@ -159,4 +114,42 @@ def _answers(
         # All masks in one pass, as in training: each sees itself alone.
         context = model.context_encoder(pixels_B1TZYX, torch.cat([mask.context_BK for mask in masks], dim=1), scale_4, groups)
         predicted = model.predictor(context, masks, [token] * len(masks), grid, scale_4)
-    return [(mask, said.float(), gather_tokens(targets_BND, mask.target_BM).float()) for mask, said in zip(masks, predicted, strict=True)]
+    found = []
+    for step, mask, said, own in zip(hidden_steps(grid, seen), masks, predicted, torch.split(context.float(), groups, dim=1), strict=True):
+        visible = torch.split(F.layer_norm(own, own.shape[-1:]), grid.per_step, dim=1)
+        # Those before come first, and those after, if there are any, follow them at once.
+        before, after = visible[max(0, step - 1)], visible[min(step, len(visible) - 1)]
+        found.append(Answer(step, mask, said.float(), before, after, gather_tokens(targets_BND, mask.target_BM).float()))
+    return found
+
+
+def latent_errors(found: Sequence[Answer], grid: Grid, readout: Readout | None = None, folds_Bt: torch.Tensor | None = None) -> torch.Tensor:
+    """Return how far what is foretold is from the target at each token.
+
+    Of the predictor as it was trained that is mean |z - h| (V-JEPA, arXiv 2404.08471, equation 1); of a fitted layer
+    :meth:`cellvjepa.embedding.readout.Readout.errors`.
+
+    Parameters
+    ----------
+    found
+        As :func:`answers` gives them, one or more.
+    grid
+        Of the clips.
+    readout, folds_Bt
+        What z follows from, and in which stretch of the movie each step of each clip lies, (B, t) int64
+        (:func:`cellvjepa.embedding.readout.fold_of`). None: z is what the predictor says.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, N) float32; NaN at time steps that are not foretold.
+    """
+    errors = torch.full((len(found[0].target), grid.tokens), torch.nan, device=found[0].target.device)
+    for answer in found:
+        if readout is None or folds_Bt is None:
+            wrong = (answer.said - answer.target).abs().mean(dim=-1)
+        else:
+            folds_B = folds_Bt[:, answer.step]
+            wrong = readout.errors(readout.said(answer.known, folds_B), answer.target, folds_B)
+        errors.scatter_(1, answer.mask.target_BM, wrong)
+    return errors

@@ -13,9 +13,10 @@ import torch
 
 from cellvjepa.embedding.dense import about_map, tile_batches, weights_sha256
 from cellvjepa.embedding.encoding import embedding_precision
-from cellvjepa.embedding.foretelling import Readout, Seen, fit_readout, latent_errors, mask_token, step_weights
+from cellvjepa.embedding.foretelling import Answer, Seen, answers, latent_errors, mask_token, step_weights
 from cellvjepa.embedding.map_image import map_folder, map_is_there, new_map, place_of
 from cellvjepa.embedding.reading import common_channels
+from cellvjepa.embedding.readout import FOLDS, RIDGE, Readout, Sums, fold_of
 from cellvjepa.embedding.tiles import Tile, Tiling, Values, blended, tile_movie
 from cellvjepa.errors import UserError
 from cellvjepa.model.predictor_file import PredictorCard
@@ -45,7 +46,8 @@ class Foreteller:
     seen
         What each time step is foretold from: the rest of the clip, or what is before it.
     refit
-        Whether the predictor's last layer is fitted anew to each movie (:func:`cellvjepa.embedding.foretelling.fit_readout`).
+        Whether what is foretold follows from what the predictor says and what is seen just before and after, by a layer fitted to each
+        movie (:class:`cellvjepa.embedding.readout.Readout`), or is what the predictor says, as it was trained.
     """
 
     model: VJepa
@@ -67,8 +69,8 @@ def write_surprise(
 ) -> list[Path]:
     """Write a map of surprise for each movie: ``out/<movie>/surprise.zarr``, an OME-Zarr image that lies upon the movie.
 
-    float32, one channel for each of the movie's, and one number for each token: the mean distance between what the predictor says of
-    the place and what the target encoder says, each time step hidden in turn; averaged where clips overlap. NaN where nothing is
+    float32, one channel for each of the movie's, and one number for each token: the distance between what is foretold of the place and
+    what the target encoder says, each time step hidden in turn; averaged where clips overlap. NaN where nothing is
     foretold: the first steps where the past alone is seen. A map that is there already is left as it is.
 
     Parameters
@@ -143,29 +145,35 @@ def surprise_tiling(movie: Movie, asked: Foreteller, overlap: float) -> Tiling:
 
 
 def _about(movie: Movie, asked: Foreteller, overlap: float, model: str) -> dict[str, Any]:
-    return about_map(movie, asked.shape, asked.reference, overlap) | {"model": model, "foretold_from": asked.seen, "refit": asked.refit}
+    refit = {"clips": _FITTED_CLIPS, "folds": FOLDS, "ridge": RIDGE} if asked.refit else None
+    return about_map(movie, asked.shape, asked.reference, overlap) | {"model": model, "foretold_from": asked.seen, "refit": refit}
 
 
 def _errors(asked: Foreteller, movie: Movie, tiling: Tiling, batch_size: int, progress: Progress) -> Iterator[tuple[Tile, Values]]:
-    device = next(asked.model.parameters()).device
+    device, grid = next(asked.model.parameters()).device, tiling.clip_grid
     factors = position_scale(movie, asked.shape, asked.reference)
     scale_4 = None if factors == (1, 1, 1, 1) else torch.tensor(factors, device=device)
-    token, precision, grid = mask_token(asked.card.hides), embedding_precision(device), tiling.clip_grid
-    channel_count = len(asked.shape.channels or ())
-    readouts: list[Readout | None] = [None] * channel_count
+    token, precision = mask_token(asked.card.hides), embedding_precision(device)
+
+    def asking(some: Tiling, stage: str) -> Iterator[tuple[Sequence[Tile], torch.Tensor, list[list[Answer]]]]:
+        """Yield tiles, in which stretch of time their steps lie, and what each of their channels answers."""
+        for tiles, pixels in tile_batches(movie, some, asked.shape, batch_size, stage, progress):
+            steps_Bt = torch.tensor([tile.corner[0] for tile in tiles])[:, None] + torch.arange(grid.t)
+            channels = torch.split(torch.from_numpy(pixels).to(device), 1, dim=1)
+            found = [answers(asked.model, one, asked.seen, token, scale_4, precision) for one in channels]
+            yield tiles, fold_of(steps_Bt, tiling.grid.t).to(device), found
+
+    readouts: list[Readout | None] = [None] * len(asked.shape.channels or ())
     if asked.refit:
         some = replace(tiling, tiles=tuple(tiling.tiles[i] for i in _spread(len(tiling.tiles), _FITTED_CLIPS)))
-        for index in range(channel_count):
-            clips = (
-                torch.from_numpy(pixels[:, index : index + 1]).to(device)
-                for _, pixels in tile_batches(movie, some, asked.shape, batch_size, f"getting to know {movie.name}", progress)
-            )
-            readouts[index] = fit_readout(asked.model, clips, asked.seen, token, scale_4, precision)
-    for tiles, pixels in tile_batches(movie, tiling, asked.shape, batch_size, f"surprise of {movie.name}", progress):
-        channels = torch.split(torch.from_numpy(pixels).to(device), 1, dim=1)
-        errors = [
-            latent_errors(asked.model, one, asked.seen, token, scale_4, precision, readout) for one, readout in zip(channels, readouts, strict=True)
-        ]
+        fits = [Sums() for _ in readouts]
+        for _, folds_Bt, found in asking(some, f"getting to know {movie.name}"):
+            for fit, channel in zip(fits, found, strict=True):
+                for answer in channel:
+                    fit.add(answer.known, answer.target, folds_Bt[:, answer.step])
+        readouts = [fit.readout() for fit in fits]
+    for tiles, folds_Bt, found in asking(tiling, f"surprise of {movie.name}"):
+        errors = [latent_errors(channel, grid, readout, folds_Bt) for channel, readout in zip(found, readouts, strict=True)]
         errors_BNC = torch.stack(errors, dim=-1).cpu().numpy()
         yield from zip(tiles, errors_BNC.reshape(len(tiles), grid.t, grid.z, grid.y, grid.x, -1), strict=True)
 

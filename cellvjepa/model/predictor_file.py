@@ -1,7 +1,8 @@
 """Predictors on disk, beside the encoder they belong to: safetensors with a card in the header, never a pickle.
 
 The predictor answers to what its *context* encoder says, and what it foretells is what the *target* encoder says. One of the two is
-``encoder.safetensors``; the other one is kept here together with the predictor.
+``encoder.safetensors``; the other one is kept here together with the predictor. A file without it (that of ``encoder_tiny``, to be small)
+is answered to by ``encoder.safetensors`` itself: after training the two differ little.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ class PredictorCard:
 
 @dataclass(frozen=True, eq=False)
 class PredictorState:
-    """A predictor and what it needs beside its encoder, as it was at one step: tensors on the CPU, no longer tied to the model."""
+    """A predictor and what it needs beside its encoder, as it was at one step: tensors on the CPU, no longer tied to the model.
+
+    Without the other encoder's tensors (``other_encoder.*``), the one beside it stands in for it.
+    """
 
     shape: PredictorShape
     hides: tuple[Hides, ...]
@@ -124,7 +128,7 @@ def load_predictor(source: str | os.PathLike[str]) -> tuple[VJepa, EncoderCard, 
         raise UserError("this predictor belongs to another encoder than the one beside it", _DAMAGED, path)
     with torch.device("meta"):
         model = VJepa(Encoder(encoder.shape), Predictor(card.shape, encoder.shape), Asked(layers=card.layers, follows=card.follows))
-    other = {name.removeprefix(_OTHER): tensor for name, tensor in state.tensors.items() if name.startswith(_OTHER)}
+    other = {name.removeprefix(_OTHER): tensor for name, tensor in state.tensors.items() if name.startswith(_OTHER)} or encoder.state_dict()
     own = {name.removeprefix(_PREDICTOR): tensor for name, tensor in state.tensors.items() if name.startswith(_PREDICTOR)}
     context, target = (other, encoder.state_dict()) if card.follows else (encoder.state_dict(), other)
     model.context_encoder.load_state_dict(context, assign=True)
@@ -180,11 +184,12 @@ def _check_tensors(found: Mapping[str, tuple[int, ...]], card: PredictorCard, en
     # The description is believed only as far as the tensors bear it out: a forged depth or width must not cost memory or time.
     shape = card.shape
     first = {"embed.weight": (shape.dim, encoder.dim), "mask_tokens": (shape.generators, shape.dim)}
-    count = 7 + 12 * shape.depth + 4 + 12 * encoder.depth
+    both = any(name.startswith(_OTHER) for name in found)
+    count = 7 + 12 * shape.depth + (4 + 12 * encoder.depth) * both
     wrong = [name for name, size in first.items() if found.get(_PREDICTOR + name) != size] or ["their number"] * (len(found) != count)
     if not wrong:
         with torch.device("meta"):
-            parts = [(_PREDICTOR, Predictor(shape, encoder)), (_OTHER, Encoder(encoder))]
+            parts = [(_PREDICTOR, Predictor(shape, encoder))] + ([(_OTHER, Encoder(encoder))] if both else [])
         wanted = {prefix + name: tuple(tensor.shape) for prefix, part in parts for name, tensor in part.state_dict().items()}
         wrong = [name for name, size in wanted.items() if found.get(name) != size]
     if wrong or card.layers > encoder.depth:

@@ -82,8 +82,20 @@ def test_maps_are_valid_ome_zarr(toy, tmp_path):
     (folder,) = write_dense_maps(toy.encoder, toy.movies[:1], SHAPE, UNKNOWN, tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in (FEATURES, COLOURS):
-            yaozarrs.validate_zarr_store(str(folder / name))
+        found = {name: yaozarrs.validate_zarr_store(str(folder / name)) for name in (FEATURES, COLOURS)}
+    for name, channels in ((FEATURES, 48), (COLOURS, 3)):
+        image = found[name].ome_metadata()
+        assert isinstance(image, yaozarrs.v05.Image)
+        (multiscale,) = image.multiscales
+        assert [(axis.name, axis.type, axis.unit) for axis in multiscale.axes] == [
+            ("t", "time", "second"),
+            ("c", "channel", None),
+            ("z", "space", None),
+            ("y", "space", "micrometer"),
+            ("x", "space", "micrometer"),
+        ]
+        assert [dataset.path for dataset in multiscale.datasets] == ["0"]
+        assert len(image.omero.channels) == channels
 
 
 def test_colours_follow_the_features(toy, tmp_path):
