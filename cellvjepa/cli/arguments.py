@@ -51,7 +51,9 @@ Store = Annotated[Path, typer.Argument(help="A store made by 'cellvjepa embed'."
 # --model
 
 Model = Annotated[Path, typer.Option("--model", help="A run, its encoder.safetensors, or encoder_tiny, which comes with the program.", metavar="RUN")]
-RunWithPredictor = Annotated[Path, typer.Option("--model", help="A run of 'cellvjepa pretrain', with its predictor.safetensors.", metavar="RUN")]
+RunWithPredictor = Annotated[
+    Path, typer.Option("--model", help="A run of 'cellvjepa pretrain', with its predictor.safetensors; or encoder_tiny.", metavar="RUN")
+]
 
 # --cells: where the cells are
 

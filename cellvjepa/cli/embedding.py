@@ -165,12 +165,13 @@ def _cells(path: Path, outlines: Path | None, archive: Archive, strict: bool, li
 
 
 def _windows(movies: Sequence[Movie], cells: Cells | None, shape: ClipShape, values: Config, terminal: Terminal) -> Windows:
-    from cellvjepa.cells.intensity import with_intensity
+    from cellvjepa.cells.intensity import with_grid_intensity, with_intensity
     from cellvjepa.cells.windows import grid_windows, track_windows
 
     embed = values.embed
     if cells is None:
-        return grid_windows(movies, shape, embed.stride_frames, stride_min=embed.stride_min)
+        places = grid_windows(movies, shape, embed.stride_frames, stride_min=embed.stride_min)
+        return with_grid_intensity(places, movies, shape, progress=terminal)
     cells = with_intensity(cells, movies, shape, progress=terminal)
     windows = track_windows(movies, cells, shape, embed.stride_frames, embed.min_cover, stride_min=embed.stride_min, follow=embed.follow)
     tracks, shown = (table.groupby(["movie", "track_id"]).ngroups for table in (cells.table, windows.table))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from enum import StrEnum
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +34,7 @@ def cluster(
     method: Annotated[Clustering, typer.Option(help="How to find clusters (on principal components).")] = Clustering.hdbscan,
     seed: Annotated[int, typer.Option(help="Seed of the projection, the clusters and the landmarks.", min=0)] = 0,
     landmarks: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(
             help="Rows, drawn at random, that UMAP and clusters are fitted on; the others are placed among them. "
             "Default: 100,000, and 20,000 for hdbscan.",
@@ -59,6 +59,9 @@ def similar(
     overlapping: Annotated[
         bool, typer.Option("--overlapping", help="Show windows of the same track at the same time, too; they show the same frames.")
     ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Search until the answer is proven exact, however long that takes (a million rows: up to seconds).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the cells and windows of time that are most similar to one, in all movies of a store."""
@@ -67,7 +70,7 @@ def similar(
     with Terminal() as terminal:
         index = open_index(store, progress=terminal)
     row = index.row_of(clip)
-    found = index.similar(row, count, overlapping=overlapping)
+    found = index.similar(row, count, overlapping=overlapping, exact=exact)
     if as_json:
         asked = _record({"row": row, **index.embeddings.table.iloc[row].to_dict()})
         results = [_record(record) for record in found.table.to_dict("records")]
@@ -76,7 +79,7 @@ def similar(
     columns = ["similarity", "clip_id", "track_id", "t_start", "t_stop"]
     typer.echo(found.table[columns].to_string(index=False, float_format="{:.3f}".format) if len(found.table) else "There is no other window.")
     if not found.exact:
-        typer.echo("Others may be as similar as the last of these: no few directions tell these embeddings apart.")
+        typer.echo("Not proven exact: others may be as similar as the last of these. --exact searches until it is proven.")
 
 
 def _record(values: dict[Any, Any]) -> dict[str, Any]:

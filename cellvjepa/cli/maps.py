@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from cellvjepa.cli.arguments import Axes, Overrides, Paths, Pattern
+from cellvjepa.cli.arguments import Axes, CellsToLookUp, MapsFolder, Overrides, Paths, Pattern, RunWithPredictor
 from cellvjepa.cli.opening import open_for_clips
 from cellvjepa.config import config_from
 from cellvjepa.errors import UserError
@@ -24,23 +24,21 @@ class From(StrEnum):
 
 def surprise(
     paths: Paths,
-    model: Annotated[Path, typer.Option("--model", help="A run of 'cellvjepa pretrain', with its predictor.safetensors.", metavar="RUN")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the maps (one OME-Zarr per movie) and surprise.csv.", metavar="FOLDER")],
-    cells: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--cells", help="Also look up each cell in each frame: cells.csv, a label image, or a folder of label images.", metavar="LABELS_OR_TRACKS"
-        ),
-    ] = None,
+    model: RunWithPredictor,
+    out: MapsFolder,
+    cells: CellsToLookUp = None,
     store: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--store", help="With --cells: add mean and largest of each window to this store of these cells.", metavar="STORE"),
     ] = None,
     seen: Annotated[
         From, typer.Option("--from", help="What each time step is foretold from: the rest of the clip, before and after it, or the past alone.")
     ] = From.rest,
     refit: Annotated[
-        bool, typer.Option(help="Fit the predictor's last layer anew to each movie, without labels; without this most predictors say little.")
+        bool,
+        typer.Option(
+            help="Fit to each movie, without labels, what follows from the predictor and from the steps before and after; else the predictor alone."
+        ),
     ] = True,
     overlap: Annotated[float, typer.Option(help="Share of a clip that it has in common with the next one, along each axis.", min=0, max=0.9)] = 0.5,
     axes: Axes = None,

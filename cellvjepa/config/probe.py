@@ -18,7 +18,9 @@ class ProbeConfig(Section):
     group: str | None = Field(
         None, title="Group", description="Column whose values never stand on both sides of a split. None: movie, else track family and block of time."
     )
-    folds: Annotated[int, Field(ge=2)] = Field(5, title="Folds", description="Cross-validation folds, by group.")
+    folds: Annotated[int, Field(ge=2)] = Field(
+        5, title="Folds", description="Cross-validation folds, by group; of three movies or more, but fewer than this, one each."
+    )
     bootstrap: PositiveInt = Field(500, title="Bootstrap draws", description="Resamplings of groups behind each interval.")
     neighbours: PositiveInt = Field(5, title="Neighbours", description="Neighbours of the knn probe.")
     attentive_steps: PositiveInt = Field(200, title="Attentive steps", description="Optimiser steps of the attentive probe. [steps]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,28 +12,34 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellvjepa.config import ProbeConfig
-from cellvjepa.embedding.store import Embeddings, open_store
 from cellvjepa.errors import UserError
-from cellvjepa.probing.baselines import HAND_MADE, SINGLE_FRAME, TIME_SHUFFLED, UNTRAINED, baseline_features, no_features
+from cellvjepa.probing.baselines import HAND_MADE, SINGLE_FRAME, TIME_SHUFFLED, UNTRAINED
 from cellvjepa.probing.calibration import Calibration, calibration_of
 from cellvjepa.probing.examples import pick_examples
-from cellvjepa.probing.labels import Labels, read_labels
+from cellvjepa.probing.labelled import CLASS_PRIOR, THIS_ENCODER, TOKEN_KINDS, Features, Labelled, features_of
+from cellvjepa.probing.labels import Labels
 from cellvjepa.probing.probe import FeatureSpec, Probe, fit_probe
 from cellvjepa.probing.scores import ProbeReport
-from cellvjepa.probing.splits import Fold, choose_groups, grouped_folds
+from cellvjepa.probing.splits import Fold, grouped_folds
 from cellvjepa.probing.suspects import suspect_labels
-from cellvjepa.probing.token_cache import users_token_cache
-from cellvjepa.probing.tokens import TokenSource
 from cellvjepa.probing.validation import cross_validate, few_label_scores, gap_in_words
 from cellvjepa.progress import Progress, silent
 
-__all__ = ["CLASS_PRIOR", "HAND_MADE", "SINGLE_FRAME", "THIS_ENCODER", "TIME_SHUFFLED", "UNTRAINED", "Evaluation", "evaluate"]
+__all__ = [
+    "CLASS_PRIOR",
+    "HAND_MADE",
+    "SINGLE_FRAME",
+    "THIS_ENCODER",
+    "TIME_SHUFFLED",
+    "UNTRAINED",
+    "Evaluation",
+    "evaluate",
+    "evaluate_labelled",
+    "judge",
+]
 
-THIS_ENCODER = "this encoder"
-CLASS_PRIOR = "class prior"
 _FEW = (1, 5, 20, 80)
 _DRAWS, _DRAWS_OF_TOKENS = 5, 3  # probes on tokens take seconds each
-_TOKEN_KINDS = ("attentive", "auto")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,26 +111,54 @@ def evaluate(
     UserError
         If labels and store do not fit together, groups do not allow a split, or an attentive probe cannot read the movies.
     """
-    embeddings = open_store(store)
-    labels, vectors = _usable(read_labels(labels_csv, embeddings.table), embeddings)
-    codes_N = labels.codes_N
-    groups = choose_groups(labels.table, embeddings.provenance.clip_shape, config).holding(vectors)
-    folds = grouped_folds(groups, codes_N, labels.classes, config)
-    notes = [*labels.notes, *groups.notes]
-    features, compared, trouble = _features(embeddings, labels, vectors, config, progress)
-    probe = fit_probe(features, labels, FeatureSpec.of(embeddings.provenance, features), config, progress, groups.codes_N)
-    report = cross_validate(features, labels, groups, config, progress, folds=folds)
+    return evaluate_labelled(Labelled.of(store, labels_csv, config), config, progress=progress)
+
+
+def evaluate_labelled(labelled: Labelled, config: ProbeConfig, *, progress: Progress = silent) -> Evaluation:
+    """Do what :func:`evaluate` does, of rows that have been read.
+
+    Raises
+    ------
+    UserError
+        If rows have several labels at once, groups do not allow a split, or an attentive probe cannot read the movies.
+    """
+    labels, groups = labelled.labels, labelled.groups
+    if labels.multilabel:
+        raise UserError("these labels name several classes at once", "use evaluate_multilabel", labels.source)
+    folds = grouped_folds(groups, labels.codes_N, labels.classes, config)
+    features = features_of(labelled, config, progress)
+    found = judge(labelled, labels, features, folds, config, progress)
+    return replace(found, notes=(*labels.notes, *groups.notes, *features.trouble))
+
+
+def judge(labelled: Labelled, labels: Labels, features: Features, folds: Sequence[Fold], config: ProbeConfig, progress: Progress) -> Evaluation:
+    """Fit and score a probe for some labels of rows whose features and folds are known.
+
+    Parameters
+    ----------
+    labelled
+        The rows.
+    labels
+        What they are called, which may be another thing than they are called in labels.csv.
+    features
+        Of these rows.
+    folds
+        Which rows are held out together.
+    """
+    codes_N, vectors, groups, values = labels.codes_N, labelled.vectors_ND, labelled.groups, features.values
+    probe = fit_probe(values, labels, FeatureSpec.of(labelled.embeddings.provenance, values), config, progress, groups.codes_N)
+    report = cross_validate(values, labels, groups, config, progress, folds=folds)
     # Another search on tokens would double the time; the kind that was chosen, with its default settings, shows a leak as well.
-    plain = {"kind": probe.kind, "attentive_search": False, "inner_folds": 0} if features.ndim > vectors.ndim else {}
-    naive = cross_validate(features, labels, groups, config.model_copy(update=plain), progress, folds=folds, naive=True)
-    comparison = _comparison(compared, codes_N, folds, groups.codes_N, config, progress)
+    plain = {"kind": probe.kind, "attentive_search": False, "inner_folds": 0} if values.ndim > vectors.ndim else {}
+    naive = cross_validate(values, labels, groups, config.model_copy(update=plain), progress, folds=folds, naive=True)
+    comparison = _comparison(features.compared, codes_N, folds, groups.codes_N, config, progress)
     chances_NK = report.predictions[[f"p_{name}" for name in report.classes]].to_numpy(np.float64)
     return Evaluation(
         probe,
         report,
         comparison,
         labels,
-        (*notes, *trouble),
+        (),
         naive=naive,
         gap=gap_in_words(report, naive, codes_N, groups, config),
         calibration=calibration_of(codes_N, chances_NK, groups.codes_N, config.bootstrap, np.random.default_rng(config.seed)),
@@ -134,50 +168,8 @@ def evaluate(
     )
 
 
-def _usable(labels: Labels, embeddings: Embeddings) -> tuple[Labels, npt.NDArray[np.float32]]:
-    """Return the labelled rows whose vectors are numbers, and the vectors; of a store of a million rows no others are read."""
-    vectors = embeddings.vectors_at(labels.rows_N)
-    good: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors), axis=1)
-    if good.all():
-        return labels, vectors
-    bad = int((~good).sum())
-    labels = labels.where(good, f"{bad} labelled rows are not used: their embeddings hold NaN or infinity")
-    if len(labels.classes) < 2:
-        left = f"of the labelled rows {bad} have embeddings of NaN or infinity, and the other {len(labels.rows_N)} are of fewer than two classes"
-        raise UserError(left, "make the store again with `cellvjepa embed`, and check the encoder", embeddings.path)
-    return labels, vectors[good]
-
-
-def _features(
-    embeddings: Embeddings, labels: Labels, vectors: npt.NDArray[np.float32], config: ProbeConfig, progress: Progress
-) -> tuple[npt.NDArray[Any], dict[str, npt.NDArray[Any]], list[str]]:
-    """Return what the probe reads, all that is compared (by name), and what is missing and why."""
-    compared: dict[str, npt.NDArray[Any]] = {CLASS_PRIOR: no_features(len(vectors)).values_ND}
-    features: npt.NDArray[Any] = vectors
-    notes = []
-    try:
-        # Of a store of a million rows, clips are made of those with labels only.
-        few = replace(embeddings, table=embeddings.table.iloc[labels.rows_N].reset_index(drop=True))
-        source = TokenSource.of(few)
-        compared |= baseline_features(embeddings, labels.rows_N, source.movies, source.encoder, config, progress)
-        if config.kind in _TOKEN_KINDS:
-            features = source.tokens(np.arange(len(few.table)), users_token_cache(config.token_cache_gb), progress)
-    except UserError as error:
-        if config.kind == "attentive":
-            raise UserError(
-                f"an attentive probe needs the movies and the model again: {error}", "put them back, or use --kind linear", embeddings.path
-            ) from None
-        without = ", and an attentive probe was not tried" if config.kind == "auto" else ""
-        notes.append(
-            "Hand-made features, the untrained encoder and the encoder without time are missing from the comparison"
-            f"{without}, because the movies or the model cannot be read: {error}"
-        )
-    compared[THIS_ENCODER] = features
-    return features, compared, notes
-
-
 def _comparison(
-    compared: dict[str, npt.NDArray[Any]],
+    compared: Mapping[str, npt.NDArray[Any]],
     codes_N: npt.NDArray[np.int64],
     folds: Sequence[Fold],
     groups_N: npt.NDArray[np.int64],
@@ -190,7 +182,7 @@ def _comparison(
     tables = []
     for name, values in compared.items():
         # Baselines without tokens are read by a linear probe, whatever the kind: it is the strongest on few numbers.
-        kind = "linear" if values.ndim == 2 and config.kind in _TOKEN_KINDS else config.kind
+        kind = "linear" if values.ndim == 2 and config.kind in TOKEN_KINDS else config.kind
         draws = 1 if name == CLASS_PRIOR else _DRAWS if values.ndim == 2 else _DRAWS_OF_TOKENS
         # The best of many candidates, for each of many draws of a few labels, would take hours; the default one is as good there.
         settings = config.model_copy(update={"kind": kind, "attentive_search": False, "inner_folds": 0})

@@ -17,6 +17,8 @@ from cellvjepa.probing.places import Ints, Places, places_of
 LEVELS = ("lineage", "field", "well", "plate", "experiment")
 """From fine to coarse; a group of one level is made of groups of the one before."""
 BLOCKS_OF_TIME = "block of time"
+FEWEST_GROUPS = 3
+"""Below this many movies there is no score without being asked for: of two, each is judged by what the other taught."""
 _PLATE_NAME = re.compile(r"(?P<plate>.+\.zarr)/(?P<well>[^/]+/[^/]+)/[^/]+")  # how OME-Zarr arranges a plate: plate.zarr/row/column/field
 _FEWER = "ask for fewer folds (--set probe.folds=2)"
 
@@ -83,7 +85,8 @@ def choose_groups(table: pd.DataFrame, clip: ClipShape, config: ProbeConfig) -> 
     Raises
     ------
     UserError
-        If the named column is missing, has gaps or one value only, or if there are fewer groups than folds.
+        If the named column is missing, has gaps or one value only, or if there are two movies for three folds or more, or too few blocks of
+        time. Of three movies or more, fewer than the folds, each is held out once.
     """
     places = places_of(table, clip)
     named = config.group or ("group" if "group" in table else None)
@@ -96,6 +99,12 @@ def choose_groups(table: pd.DataFrame, clip: ClipShape, config: ProbeConfig) -> 
         codes, names = found
         if len(names) >= config.folds:
             return Groups(codes, names, "movie" if level == "field" else level, places, notes=tuple(notes))
+        if level == "field" and len(names) >= FEWEST_GROUPS:
+            notes.append(
+                f"There are {len(names)} movies, so there are {len(names)} folds instead of {config.folds}: each movie is held out once. So few say "
+                "little of how much movies differ, and the interval is rough: label more movies before you rely on it"
+            )
+            return Groups(codes, names, "movie", places, len(names), tuple(notes))
         if len(names) > 1:
             notes.append(
                 f"The labels come from {len(names)} {level}s, fewer than the {config.folds} folds, so the score holds for other groups of "
@@ -160,7 +169,11 @@ def _part(table: pd.DataFrame, level: str) -> pd.Series[str] | None:
 def _column(table: pd.DataFrame, column: str) -> tuple[Ints, tuple[str, ...]]:
     if column not in table:
         known = ", ".join(map(str, table.columns))
-        raise UserError(f"there is no column '{column}' to group by", f"name an existing column: {known}; or lineage, field or time", "probe.group")
+        raise UserError(
+            f"there is no column '{column}' to group by",
+            f"name an existing column: {known}; or lineage, field or time; or add this column to labels.csv",
+            "probe.group",
+        )
     if empty := _gaps(table, column):
         raise UserError(f"column '{column}' is empty in {empty} of {len(table)} labelled rows", "fill it in", "probe.group")
     codes, names = pd.factorize(table[column].astype(str).str.strip(), sort=True)

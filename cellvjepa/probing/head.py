@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # torch, only where it is needed
     from cellvjepa.probing.attentive import AttentiveHead
 
 Kind = Literal["attentive", "linear", "knn"]
+_KINDS: tuple[Kind, ...] = ("attentive", "linear", "knn")
 
 _TOKEN_AXES = 6  # C, t, z, y, x, D
 _ROWS_AT_ONCE = 4096
@@ -24,7 +25,7 @@ Array = npt.NDArray[np.float64]
 
 
 class Head(Protocol):
-    """What turns features into probabilities: a :class:`FittedHead`, or an :class:`cellvjepa.probing.ordinal.OrdinalHead` made of several."""
+    """What turns features into probabilities: a :class:`FittedHead`, or several of them for an order or for several classes at once."""
 
     @property
     def kind(self) -> Kind:
@@ -128,3 +129,24 @@ class FittedHead:
         if tokens and (kind == "attentive" or head.expects != (4 * tokens[0] * tokens[-1],)):
             raise ValueError(f"tokens of {tokens} for features of {head.expects}")
         return cls(named, head, temperature, tokens, {})
+
+
+def arrays_of_heads(heads: Sequence[FittedHead], name: str) -> dict[str, npt.NDArray[Any]]:
+    """Return what has to be saved of heads that ask one yes/no question each; ``name`` is that of a question."""
+    own = {"kinds": np.array([_KINDS.index(head.kind) for head in heads])}
+    return {**own, **{f"{name}{number}.{key}": array for number, head in enumerate(heads) for key, array in head.arrays().items()}}
+
+
+def heads_from_arrays(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> tuple[FittedHead, ...]:
+    """Rebuild them; ``KeyError``, ``ValueError`` or ``RuntimeError`` if something is missing or does not fit."""
+    kinds = np.asarray(arrays["kinds"], np.int64)
+    if kinds.ndim != 1 or not len(kinds) or not np.isin(kinds, range(len(_KINDS))).all():
+        raise ValueError(f"kinds {kinds}")
+    heads = []
+    for number, kind in enumerate(kinds):
+        prefix = f"{name}{number}."
+        parts = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+        heads.append(FittedHead.from_arrays(_KINDS[int(kind)], parts))
+    if len({(head.expects, head.classes) for head in heads}) != 1 or heads[0].classes != 2:
+        raise ValueError("its heads do not fit together")
+    return tuple(heads)

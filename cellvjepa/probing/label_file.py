@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from cellvjepa.errors import UserError
+from cellvjepa.probing.label_sets import one_spelling
 from cellvjepa.writing import atomic_path, readable_write_errors
 
 WINDOW = ("movie", "track_id", "t_start", "t_stop")
@@ -88,7 +89,7 @@ def append_labels(path: str | os.PathLike[str], lines: Sequence[LabelLine]) -> N
 
 
 def read_lines(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a label file as texts, with every column of :class:`LabelLine`; what it lacks is empty.
+    """Read a label file as texts, with every column of :class:`LabelLine`; what it lacks is empty. Several labels at once have one spelling.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def read_lines(path: str | os.PathLike[str]) -> pd.DataFrame:
         lines[name] = lines[name].str.strip()
     for name in ("track_id", "t_start", "t_stop"):  # spreadsheets write 7 as 7.0
         lines[name] = lines[name].str.replace(r"\.0+$", "", regex=True)
-    return lines
+    return lines.assign(label=lines["label"].map(one_spelling))
 
 
 def overruled_lines(lines: pd.DataFrame) -> pd.Series[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import pandas as pd
 from cellvjepa.cells.names import meant_names
 from cellvjepa.errors import UserError
 from cellvjepa.probing.label_file import overruled_lines
+from cellvjepa.probing.label_sets import SEPARATOR, UNSURE, one_spelling
 
 _NO_END = 10**15 - 1  # later than any frame, and still exact in every number type on the way
-_UNSURE = "unsure"  # what annotators write where they cannot tell
 _OVERRIDING = ("group", "well", "plate", "experiment", "annotator", "date")  # labels.csv has the last word on these
 _OWN = ("movie", "track_id", "label", "t_start", "t_stop", "start", "stop", "line")
 
@@ -30,7 +30,7 @@ class Labels:
     rows_N
         int64 (N,), ascending: positions in the embedding table. Features are taken with the same index.
     names_N
-        str (N,): the label of each row.
+        str (N,): the label of each row; of several labels at once, all of them in one spelling (:mod:`cellvjepa.probing.label_sets`).
     table
         The N labelled rows with every column of the embedding table, and the further columns of labels.csv (``group``,
         ``well``, ``annotator``, ``date``, ...); the index is ``0 .. N-1``.
@@ -38,6 +38,8 @@ class Labels:
         Where the labels come from.
     notes
         What was left out and why, for people, e.g. ``"3 lines of labels.csv cover less than half of any row"``.
+    multilabel
+        Whether labels name several classes at once.
     """
 
     rows_N: npt.NDArray[np.int64]
@@ -45,6 +47,7 @@ class Labels:
     table: pd.DataFrame
     source: str
     notes: tuple[str, ...] = ()
+    multilabel: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -58,7 +61,8 @@ class Labels:
 
     def where(self, kept_N: npt.NDArray[np.bool_], note: str) -> Labels:
         """Return only some of the rows, with a note on why the others are missing."""
-        return Labels(self.rows_N[kept_N], self.names_N[kept_N], self.table[kept_N].reset_index(drop=True), self.source, (*self.notes, note))
+        table = self.table[kept_N].reset_index(drop=True)
+        return replace(self, rows_N=self.rows_N[kept_N], names_N=self.names_N[kept_N], table=table, notes=(*self.notes, note))
 
 
 def read_labels(path: str | os.PathLike[str], table: pd.DataFrame) -> Labels:
@@ -66,7 +70,7 @@ def read_labels(path: str | os.PathLike[str], table: pd.DataFrame) -> Labels:
 
     A row gets a label if the label's interval ``[t_start, t_stop)`` covers at least half of the row's; a line without
     times speaks of the whole track. Where two labels cover exactly half each, the row is between them and left out.
-    Lines whose label is empty or ``unsure`` are left out.
+    Lines whose label is empty or ``unsure`` are left out. A label ``a;b`` says that both classes fit and no other of the file does.
 
     Parameters
     ----------
@@ -103,7 +107,8 @@ def read_labels(path: str | os.PathLike[str], table: pd.DataFrame) -> Labels:
     rows = chosen["row"].to_numpy(dtype=np.int64)
     labelled = table.iloc[rows].reset_index(drop=True)
     extra = [name for name in map(str, lines) if name not in _OWN and (name in _OVERRIDING or name not in table)]
-    return Labels(rows, names, labelled.assign(**{name: lines[name].to_numpy()[chosen["index"]] for name in extra}), os.fspath(path), tuple(notes))
+    labelled = labelled.assign(**{name: lines[name].to_numpy()[chosen["index"]] for name in extra})
+    return Labels(rows, names, labelled, os.fspath(path), tuple(notes), bool(lines["label"].str.contains(SEPARATOR, regex=False).any()))
 
 
 def _read_lines(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -126,13 +131,13 @@ def _read_lines(path: Path) -> tuple[pd.DataFrame, list[str]]:
             path,
         )
     text = text.apply(lambda column: column.str.strip()).assign(line=np.arange(2, len(text) + 2))  # as editors count; the names are line 1
-    text = text[(text.drop(columns="line") != "").any(axis=1)]
+    text = text[(text.drop(columns="line") != "").any(axis=1)].assign(label=lambda lines: lines["label"].map(one_spelling))
     overruled = overruled_lines(text)
     text = text[~overruled]
-    named, unsure = text["label"] != "", text["label"].str.casefold() == _UNSURE
+    named, unsure = text["label"] != "", text["label"].str.casefold() == UNSURE
     notes = [f"{int((~named).sum())} lines without a label are not used"] if not named.all() else []
     notes += [f"{int(overruled.sum())} lines were changed later by the same annotator and are not used"] if overruled.any() else []
-    notes += [f"{int(unsure.sum())} lines say '{_UNSURE}' and are not used"] if unsure.any() else []
+    notes += [f"{int(unsure.sum())} lines say '{UNSURE}' and are not used"] if unsure.any() else []
     lines = text[named & ~unsure].reset_index(drop=True)
     if lines.empty:
         raise UserError("the file holds no labels", "write at least one line per class", path)
@@ -222,7 +227,8 @@ def _refuse_contradictions(lines: pd.DataFrame, path: str | os.PathLike[str]) ->
     more = f"; {len(found) - 1} more such pairs" if len(found) > 1 else ""
     raise UserError(
         f"lines {pair[0]} and {pair[1]} contradict each other: {_describe(one)}, and {_describe(other)}{more}",
-        "keep one label for each time, write 'unsure', or split the file by annotator",
+        "keep one label for each time, write 'unsure', or split the file by annotator; if both are true, write one line with "
+        f"'{one_spelling(one['label'] + SEPARATOR + other['label'])}'",
         path,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -78,7 +79,10 @@ def fit_linear(
     model = LogisticRegression(
         C=_PRIOR_VARIANCE / features.shape[1], class_weight=None if class_weights == "none" else class_weights, max_iter=_ITERATIONS
     )
-    model.fit((features - mean_D) / scale_D, codes_N)
+    with warnings.catch_warnings():
+        # Of 200 classes with one row each it says that this looks like a regression. It is none.
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%", UserWarning)
+        model.fit((features - mean_D) / scale_D, codes_N)
     # For two classes scikit-learn keeps one logit; half of it against minus half of it is the same.
     two = len(present) == 2
     weight_KD[present] = np.concatenate([-model.coef_, model.coef_]) / 2 if two else model.coef_

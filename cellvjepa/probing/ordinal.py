@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.errors import UserError
-from cellvjepa.probing.head import FittedHead, Kind
+from cellvjepa.probing.head import FittedHead, Kind, arrays_of_heads, heads_from_arrays
 
-_KINDS: tuple[Kind, ...] = ("attentive", "linear", "knn")
+_STEP = "step"
 
 Array = npt.NDArray[np.float64]
 
@@ -64,23 +64,15 @@ class OrdinalHead:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what has to be saved."""
-        own = {"rank": self.rank_K, "kinds": np.array([_KINDS.index(head.kind) for head in self.heads])}
-        return {**own, **{f"step{step}.{name}": array for step, head in enumerate(self.heads) for name, array in head.arrays().items()}}
+        return {"rank": self.rank_K, **arrays_of_heads(self.heads, _STEP)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> OrdinalHead:
         """Rebuild a head; ``KeyError``, ``ValueError`` or ``RuntimeError`` if something is missing or does not fit."""
-        rank_K, kinds = np.asarray(arrays["rank"], np.int64), np.asarray(arrays["kinds"], np.int64)
-        if sorted(rank_K.tolist()) != list(range(len(kinds) + 1)) or kinds.ndim != 1 or not np.isin(kinds, range(len(_KINDS))).all():
-            raise ValueError(f"ranks {rank_K}, kinds {kinds}")
-        heads = []
-        for step, kind in enumerate(kinds):
-            prefix = f"step{step}."
-            parts = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-            heads.append(FittedHead.from_arrays(_KINDS[int(kind)], parts))
-        if len({(head.expects, head.classes) for head in heads}) != 1 or heads[0].classes != 2:
-            raise ValueError("its steps do not fit together")
-        return cls(tuple(heads), rank_K)
+        heads, rank_K = heads_from_arrays(arrays, _STEP), np.asarray(arrays["rank"], np.int64)
+        if rank_K.ndim != 1 or sorted(rank_K.tolist()) != list(range(len(heads) + 1)):
+            raise ValueError(f"ranks {rank_K} of {len(heads)} steps")
+        return cls(heads, rank_K)
 
 
 def ranks(order: Sequence[str], classes: int) -> npt.NDArray[np.int64]:

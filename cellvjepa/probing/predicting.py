@@ -14,7 +14,7 @@ import pandas as pd
 
 from cellvjepa.embedding.store import Embeddings, open_store
 from cellvjepa.errors import UserError
-from cellvjepa.probing.probe import FeatureSpec, Probe, load_probe, prediction_table
+from cellvjepa.probing.probe import FeatureSpec, Probe, load_probe, probe_table
 from cellvjepa.probing.token_cache import users_token_cache
 from cellvjepa.probing.tokens import TokenSource
 from cellvjepa.progress import Progress, silent
@@ -60,7 +60,7 @@ def predict_store(
         finite = np.isfinite(features).all(axis=tuple(range(1, features.ndim)))
         found[rows][finite] = loaded.head.probabilities(features if finite.all() else features[finite])
         progress("predicting", rows.stop, len(embeddings))
-    table = prediction_table(np.nan_to_num(found, nan=0.0), loaded.classes)
+    table = probe_table(loaded, np.nan_to_num(found, nan=0.0))
     unknown = np.isnan(found).any(axis=1)
     if unknown.any():
         table.loc[unknown, "predicted"] = None

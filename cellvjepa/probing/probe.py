@@ -23,6 +23,7 @@ from cellvjepa.errors import UserError
 from cellvjepa.probing.fitting import fit_head
 from cellvjepa.probing.head import FittedHead, Head, Kind
 from cellvjepa.probing.labels import Labels
+from cellvjepa.probing.multilabel import MultilabelHead, answers_table
 from cellvjepa.probing.ordinal import OrdinalHead
 from cellvjepa.progress import Progress, silent
 from cellvjepa.writing import atomic_path
@@ -39,6 +40,7 @@ __all__ = [
     "load_probe",
     "predict",
     "prediction_table",
+    "probe_table",
     "save_probe",
 ]
 
@@ -146,7 +148,13 @@ def fit_probe(
 
 def predict(probe: Probe, features: npt.NDArray[Any]) -> pd.DataFrame:
     """Return ``predicted``, ``probability`` (of that class) and ``p_CLASS`` for each class, one line per row of features."""
-    return prediction_table(probe.head.probabilities(features), probe.classes)
+    return probe_table(probe, probe.head.probabilities(features))
+
+
+def probe_table(probe: Probe, probabilities_NK: npt.NDArray[np.float64]) -> pd.DataFrame:
+    """Return the probabilities that a probe gave as a table; of several classes at once, which of them fit."""
+    make = answers_table if isinstance(probe.head, MultilabelHead) else prediction_table
+    return make(probabilities_NK, probe.classes)
 
 
 def prediction_table(probabilities_NK: npt.NDArray[np.float64], classes: tuple[str, ...]) -> pd.DataFrame:
@@ -205,6 +213,8 @@ def load_probe(folder: str | os.PathLike[str], wanted: FeatureSpec | None = None
 
 
 def _head(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Head:
+    if "multilabel" in arrays:
+        return MultilabelHead.from_arrays(arrays)
     return OrdinalHead.from_arrays(arrays) if "rank" in arrays else FittedHead.from_arrays(kind, arrays)
 
 

@@ -139,7 +139,7 @@ def resampled_scores(codes_N: Ints, probabilities_NK: Floats, groups_N: Ints, dr
     """
     _, groups_N = np.unique(groups_N, return_inverse=True)
     groups, classes = int(groups_N.max()) + 1, probabilities_NK.shape[1]
-    draws = min(draws, max(_ENOUGH_DRAWS, _MOST_WORK // (len(codes_N) * classes))) if groups > 1 else 0
+    draws = affordable_draws(draws, len(codes_N) * classes) if groups > 1 else 0
     predicted_N = probabilities_NK.argmax(axis=1)
     # Counts of each group: rows of a class, predictions of it, and hits; a confusion matrix each would not fit for 200 classes.
     counts_3GK = np.zeros((3, groups, classes))
@@ -156,6 +156,11 @@ def resampled_scores(codes_N: Ints, probabilities_NK: Floats, groups_N: Ints, dr
         else:
             found[draw] = np.nan
     return found
+
+
+def affordable_draws(draws: int, numbers: int) -> int:
+    """Return how many resamples are made where so many were asked for and each goes through so many numbers."""
+    return min(draws, max(_ENOUGH_DRAWS, _MOST_WORK // numbers))
 
 
 def scores_by_group(codes_N: Ints, predicted_N: Ints, groups_N: Ints, group_names: tuple[str, ...], classes: tuple[str, ...]) -> pd.DataFrame:
@@ -182,15 +187,24 @@ class _Ranked:
 
     def scores(self, weights_N: Floats) -> tuple[float, float]:
         """Return ROC AUC and average precision, each the mean over classes."""
-        found = np.mean([_rank_scores(rank, hit, weights_N) for rank, hit in self._columns], axis=0)
+        found = np.mean([rank_scores(rank, hit, weights_N) for rank, hit in self._columns], axis=0)
         return float(found[0]), float(found[1])
 
 
-def _rank_scores(rank_N: Ints, positive_N: npt.NDArray[np.bool_], weights_N: Floats) -> tuple[float, float]:
-    """Return ROC AUC and average precision of one class; ``rank_N`` is dense, from 0.
+def rank_scores(rank_N: Ints, positive_N: npt.NDArray[np.bool_], weights_N: Floats) -> tuple[float, float]:
+    """Return ROC AUC and average precision of one class; NaN where only one answer is there.
 
     AUC = P(score of a positive > score of a negative) + half P(equal), the Mann-Whitney statistic.
     AP = sum over thresholds of (recall gained there) x (precision there), from the highest score down.
+
+    Parameters
+    ----------
+    rank_N
+        int64 (N,): dense ranks of the scores, from 0.
+    positive_N
+        bool (N,): which rows are of the class.
+    weights_N
+        float64 (N,): how often each row counts.
     """
     everything = np.bincount(rank_N, weights=weights_N)
     positive = np.bincount(rank_N[positive_N], weights=weights_N[positive_N], minlength=len(everything))

@@ -5,8 +5,9 @@ same pixels at the same time (a neighbour walks through both). A random split pu
 measures memory. Here:
 
 1. Whole groups are held out: lineage < field < well < plate < experiment, each made of the ones before. Chosen is the coarsest that
-   the labels have enough of, one for each fold. Where all labels come from one movie these are lineages (a cell with its ancestors and
-   descendants), and where there are fewer lineages than folds, blocks of time.
+   the labels have enough of, one for each fold; of three movies or more, but fewer than the folds, each is held out once. Where all
+   labels come from one movie these are lineages (a cell with its ancestors and descendants), and where there are fewer lineages than
+   folds, blocks of time.
    A level, or any other column (donor), can be named instead; each of its values is then held out once if there are fewer than folds,
    and always for experiments. A column "group" of labels.csv is taken without being named.
 2. Whatever the groups are, training rows are then left out that share a pixel with a test row (same movie, overlapping in time,
@@ -20,7 +21,7 @@ another movie (light, focus, donor and treatment are the same for all cells of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,19 @@ from cellvjepa.errors import UserError
 from cellvjepa.probing.grouping import BLOCKS_OF_TIME, Groups, choose_groups
 from cellvjepa.probing.places import Ints, Places, places_of
 
-__all__ = ["Fold", "Groups", "Places", "choose_groups", "few_label_draws", "grouped_folds", "held_out", "leaks", "naive_folds", "places_of"]
+__all__ = [
+    "Fold",
+    "Groups",
+    "Places",
+    "choose_groups",
+    "few_label_draws",
+    "grouped_folds",
+    "held_out",
+    "leaks",
+    "naive_folds",
+    "places_of",
+    "shared_folds",
+]
 
 _PAIRS = 10**6  # of a training and a test row compared at once
 _ATTEMPTS = 20
@@ -65,8 +78,6 @@ def grouped_folds(groups: Groups, codes_N: Ints, classes: Sequence[str], config:
     UserError
         If a class occurs in one group only, or no way was found to have every class on the training side of every fold.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     for k, name in enumerate(classes):
         found = np.unique(groups.codes_N[codes_N == k])
         if len(found) < 2:
@@ -74,7 +85,36 @@ def grouped_folds(groups: Groups, codes_N: Ints, classes: Sequence[str], config:
                 f"class '{name}' occurs in one group only ({groups.names[found[0]]}; {groups.basis}), so it cannot be both learnt and tested",
                 "label this class in another group too, or leave it out",
             )
-    missing: set[int] = set()
+    return _learnable(groups, codes_N, {f"class '{name}'": codes_N == k for k, name in enumerate(classes)}, config)
+
+
+def shared_folds(groups: Groups, codes_N: Ints, fits_NK: npt.NDArray[np.bool_], classes: Sequence[str], config: ProbeConfig) -> tuple[Fold, ...]:
+    """Cut into folds by group for several yes/no questions at once: both answers to each can be learnt in every fold.
+
+    Parameters
+    ----------
+    groups, classes, config
+        As for :func:`grouped_folds`.
+    codes_N
+        int64 (N,): which set of classes each row has; sets are spread evenly.
+    fits_NK
+        bool (N, K): which classes each row has. Each class is in at least two groups, and so are rows without it.
+
+    Raises
+    ------
+    UserError
+        If no way was found to have both answers to each question on the training side of every fold.
+    """
+    needed = {f"class '{name}'": fits_NK[:, k] for k, name in enumerate(classes)}
+    needed |= {f"the absence of class '{name}'": ~fits_NK[:, k] for k, name in enumerate(classes)}
+    return _learnable(groups, codes_N, needed, config)
+
+
+def _learnable(groups: Groups, codes_N: Ints, needed: Mapping[str, npt.NDArray[np.bool_]], config: ProbeConfig) -> tuple[Fold, ...]:
+    """Cut into folds by group such that some rows of each kind, bool (N,) by its name, are left to learn from in each."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    missing: list[str] = []
     wanted = groups.folds or config.folds
     for attempt in range(_ATTEMPTS):
         splitter = StratifiedGroupKFold(wanted, shuffle=True, random_state=config.seed + attempt)
@@ -82,11 +122,11 @@ def grouped_folds(groups: Groups, codes_N: Ints, classes: Sequence[str], config:
         repeated = [np.tile(part, wanted) for part in (codes_N, groups.codes_N)]
         tests = [test[test < len(codes_N)] for _, test in splitter.split(np.zeros(len(repeated[0])), *repeated)]
         folds = tuple(held_out(groups, test) for test in tests if len(test))
-        missing = {k for fold in folds for k in range(len(classes)) if k not in codes_N[fold.train]}
+        missing = [name for name, rows_N in needed.items() if not all(rows_N[fold.train].any() for fold in folds)]
         if not missing:
             return folds
     raise UserError(
-        f"class '{classes[min(missing)]}' has too few independent examples: in some fold none is left to learn from",
+        f"{missing[0]} has too few independent examples: in some fold none is left to learn from",
         "label more of this class in other groups and farther from the rest, or ask for other folds (--set probe.folds=2)",
     )
 

@@ -32,6 +32,8 @@ _COMPONENTS = 50
 _NEIGHBOURS_AT_ONCE = 4096
 
 Floats = npt.NDArray[np.float64]
+_ROUNDED = 1e-3  # probabilities of classes that exclude each other sum to one but for this
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -87,7 +89,7 @@ def suggest(
     """
     embeddings = open_store(store)
     labelled_N = labelled_rows(embeddings.table, labels_csv)
-    entropy_N = entropy_of(embeddings.table)
+    entropy_N = entropy_of(last_predictions(embeddings))
     rng = np.random.default_rng(config.seed)
     free = np.flatnonzero(~labelled_N)
     if not len(free):
@@ -139,13 +141,34 @@ def labelled_rows(table: pd.DataFrame, labels_csv: str | os.PathLike[str] | None
     return labelled
 
 
+def last_predictions(embeddings: Embeddings) -> pd.DataFrame:
+    """Return the probabilities that the last probe gave, columns ``p_CLASS``: those of other classes, by earlier probes, are left in a store."""
+    table = embeddings.table
+    known = embeddings.steps.get("probe", {}).get("rows per class", {})
+    names = [f"p_{name}" for name in known if f"p_{name}" in table]
+    return table[names or [str(name) for name in table if str(name).startswith("p_")]]
+
+
 def entropy_of(table: pd.DataFrame) -> Floats | None:
-    """Return how unsure a probe is of each row, float64 (N,): the entropy of its probabilities over the largest possible; None without any."""
+    """Return how unsure a probe is of each row, float64 (N,): the entropy of its probabilities over the largest possible; None without any.
+
+    Where several classes may fit at once, and probabilities do not sum to one, each of them has an entropy; returned is their mean.
+    """
     names = [name for name in table if str(name).startswith("p_")]
-    if len(names) < 2:
+    if not names:
         return None
     p_NK = table[names].to_numpy(np.float64)
-    return np.asarray(-np.where(p_NK > 0, p_NK * np.log(np.maximum(p_NK, 1e-300)), 0 * p_NK).sum(axis=1) / np.log(len(names)), np.float64)
+    totals = p_NK[np.isfinite(p_NK).all(axis=1)].sum(axis=1)
+    if (np.abs(totals - 1) > _ROUNDED).any():
+        either_2NK = np.stack([p_NK, 1 - p_NK])
+        return np.asarray(_surprise(either_2NK).sum(axis=0).mean(axis=1) / np.log(2), np.float64)
+    return None if len(names) < 2 else np.asarray(_surprise(p_NK).sum(axis=1) / np.log(len(names)), np.float64)
+
+
+def _surprise(p: Floats) -> Floats:
+    """Return -p log p; NaN stays NaN."""
+    found: Floats = -np.where(p > 0, p * np.log(np.maximum(p, 1e-300)), 0 * p)
+    return found
 
 
 def unsure_and_diverse(u_N: Floats, points_ND: Floats, cells_N: Ints, known_MD: Floats, taken: Ints, count: int, progress: Progress = silent) -> Ints:

@@ -74,13 +74,17 @@ def suspect_labels(
             "neighbours with label": agreeing,
         }
     )
-    found["reason"] = [
-        f"seen by itself it is {line['suggested']} ({line['probability']:.2f}), {line['label']} ({line['probability of label']:.2f}); "
-        f"of its {_NEIGHBOURS} most similar windows {round(_NEIGHBOURS * line['neighbours with label'])} are {line['label']}"
-        for _, line in found.iterrows()
-    ]
+    found["reason"] = [reason_of(line) for _, line in found.iterrows()]
     order = np.argsort(-(other - own + 1 - agreeing), kind="stable")
     return found.iloc[order].reset_index(drop=True)
+
+
+def reason_of(line: pd.Series[Any]) -> str:
+    """Say why the label of a line of :func:`suspect_labels` may be wrong."""
+    return (
+        f"seen by itself it is {line['suggested']} ({line['probability']:.2f}), {line['label']} ({line['probability of label']:.2f}); "
+        f"of its {_NEIGHBOURS} most similar windows {round(_NEIGHBOURS * line['neighbours with label'])} are {line['label']}"
+    )
 
 
 def _neighbours_with_label(

@@ -15,6 +15,7 @@ from cellvjepa.probing.labels import Labels
 from cellvjepa.probing.probe import fit_head, prediction_table
 from cellvjepa.probing.scores import (
     SCORES,
+    Interval,
     ProbeReport,
     bootstrap,
     chance_values,
@@ -133,15 +134,25 @@ def gap_in_words(grouped: ProbeReport, naive: ProbeReport, codes_N: npt.NDArray[
         rng = np.random.default_rng(config.seed)
         drawn.append(resampled_scores(codes_N, chances_NK, groups.codes_N, config.bootstrap, rng)[:, column])
     honest, leaky = grouped.scores[_MEASURE].value, naive.scores[_MEASURE].value
-    gap = interval(leaky - honest, drawn[1] - drawn[0])
-    said = f"Split row by row, the same probe would score {leaky:.2f} ({_MEASURE}); split by {groups.basis} it scores {honest:.2f}. "
+    return gap_sentence(honest, leaky, interval(leaky - honest, drawn[1] - drawn[0]), _MEASURE, groups.basis, searched=searched(grouped, naive))
+
+
+def searched(grouped: ProbeReport, naive: ProbeReport) -> bool:
+    """Tell whether settings were searched for in the split by groups and not in the one by rows."""
+    return grouped.provenance.get("settings") != naive.provenance.get("settings")
+
+
+def gap_sentence(honest: float, leaky: float, gap: Interval, measure: str, basis: str, *, searched: bool = False) -> str:
+    """Say what lies between the score of a split by groups and that of a split by rows, ``gap`` with its interval, and what that means."""
+    which = "the same kind of probe, without a search for its settings," if searched else "the same probe"
+    said = f"Split row by row, {which} would score {leaky:.2f} ({measure}); split by {basis} it scores {honest:.2f}. "
     if gap.value > _NOISE and not gap.low <= 0:  # an unknown interval does not excuse a gap
         return said + (
             f"The gap of {gap} is leakage: windows that share cells or pixels stand on both sides of the naive split, and are recognised rather than "
             "understood. Publish the grouped score."
         )
     if gap.value < -_NOISE and not gap.high >= 0:
-        return said + f"The naive score is lower ({gap}): groups differ less than chance made the folds differ."
+        return said + f"The naive score is not the higher one ({gap}): there is no sign that the naive split leaks."
     return said + f"The gap of {gap} is within noise: there is no sign that the naive split leaks."
 
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cellvjepa.config import ProbeConfig
 from cellvjepa.probing.evaluation import Evaluation
 from cellvjepa.probing.scores import SCORES, ProbeReport
 from cellvjepa.progress import Progress, silent
-from cellvjepa.report.html import write_page
-from cellvjepa.report.page import Block, Details, Note, Page, Picture, Section, Table
-from cellvjepa.report.score_plots import Bin, confusion_figure
-from cellvjepa.report.style import png_of, svg_of
+from cellvjepa.report.page import Block, Note, Page, Picture, Section, Table
+from cellvjepa.report.score_plots import confusion_figure
+from cellvjepa.report.style import png_of
 from cellvjepa.stories.probe_comparison import MEASURE, comparison_figure, comparison_in_words, comparison_section, time_in_words
 from cellvjepa.stories.probe_examples import Shown, examples_or_trouble, examples_section
+from cellvjepa.stories.probe_files import ProbeFiles, bins_of, how_section, named, records, repeating_command, write_probe_files
 from cellvjepa.stories.probe_trust import (
     calibration_figure,
     calibration_section,
@@ -33,9 +28,6 @@ from cellvjepa.stories.probe_trust import (
     learning_section,
     suspects_section,
 )
-from cellvjepa.writing import atomic_path
-
-_MOST_NAMED = 12  # classes, in a title
 
 
 def tell_probe(out: str | os.PathLike[str], found: Evaluation, store: str | os.PathLike[str] | None = None, progress: Progress = silent) -> Path:
@@ -65,22 +57,9 @@ def tell_probe(out: str | os.PathLike[str], found: Evaluation, store: str | os.P
     """
     folder = Path(out)
     shown, trouble = examples_or_trouble("" if store is None else os.fspath(store), found.examples, progress)
-    for name, figure in figures(found).items():
-        for ending, drawn in (("png", png_of), ("svg", svg_of)):
-            with atomic_path(folder / "figures" / f"{name}.{ending}") as part:
-                part.write_bytes(drawn(figure))
-    for older in (folder / "figures").glob("example_*.gif"):  # there may have been more
-        older.unlink()
-    for number, one in enumerate(shown, start=1):
-        with atomic_path(folder / "figures" / f"example_{number:02d}.gif") as part:
-            part.write_bytes(one.gif)
-    for name, table in _tables(found).items():
-        with atomic_path(folder / f"{name}.csv") as part:
-            table.to_csv(part, index=False)
-    command = "" if store is None else repeating_command(folder, found, Path(store))
-    with atomic_path(folder / "report.json") as part:
-        part.write_text(json.dumps(_finite(_as_json(found, command)), indent=2, default=str, allow_nan=False) + "\n", encoding="utf-8")
-    return write_page(page_of(found, shown, trouble, command), folder / "report.html")
+    command = "" if store is None else repeating_command(folder, found.labels.source, found.report.provenance, Path(store))
+    files = ProbeFiles(figures(found), shown, _tables(found), _as_json(found, command))
+    return write_probe_files(folder, page_of(found, shown, trouble, command), files)
 
 
 def page_of(found: Evaluation, shown: tuple[Shown, ...] = (), trouble: str = "", command: str = "") -> Page:
@@ -90,14 +69,14 @@ def page_of(found: Evaluation, shown: tuple[Shown, ...] = (), trouble: str = "",
     if len(found.learning_curve):
         sections.append(learning_section(found.comparison))
     if found.calibration is not None:
-        sections.append(calibration_section(_bins(found), found.calibration.error, len(report.classes)))
+        sections.append(calibration_section(bins_of(found.calibration), found.calibration.error, len(report.classes)))
     if shown or trouble:
         sections.append(examples_section(shown, trouble))
     sections.append(suspects_section(found.suspects))
-    sections.append(how_section(found, command))
+    sections.append(how_section(found.probe, len(found.labels.rows_N), _provenance(found), command))
     leaks = found.naive is not None and gap_kind(report.scores[MEASURE].value, found.naive.scores[MEASURE].value) == "warn"
     said = f"{lead(found)} {found.gap}" if leaks else lead(found)
-    return Page(f"Probe: {_named(report.classes)}", said, tuple(sections), f"cellvjepa {report.provenance.get('version', '')}")
+    return Page(f"Probe: {named(report.classes)}", said, tuple(sections), f"cellvjepa {report.provenance.get('version', '')}")
 
 
 def figures(found: Evaluation) -> dict[str, Figure]:
@@ -106,7 +85,7 @@ def figures(found: Evaluation) -> dict[str, Figure]:
     if len(found.learning_curve):
         drawn["learning_curve"] = learning_curve_figure(found.comparison)
     if found.calibration is not None:
-        drawn["reliability"] = calibration_figure(_bins(found), len(found.report.classes))
+        drawn["reliability"] = calibration_figure(bins_of(found.calibration), len(found.report.classes))
     return drawn
 
 
@@ -134,7 +113,7 @@ def score_section(found: Evaluation) -> Section:
         Picture(
             png_of(confusion_figure(report.confusion_KK, report.classes)),
             "Rows: what the cells do. Columns: what the probe took them for. A perfect probe fills the diagonal.",
-            f"Confusion matrix of the classes {_named(report.classes)}",
+            f"Confusion matrix of the classes {named(report.classes)}",
         )
     )
     blocks += [Note(note, "warn") for note in found.notes]
@@ -146,39 +125,14 @@ def score_section(found: Evaluation) -> Section:
     )
 
 
-def how_section(found: Evaluation, command: str) -> Section:
-    """Return where the numbers come from, and how to get them again."""
-    blocks: list[Block] = [Details("The command that makes this report again", command)] if command else []
-    blocks.append(Details("Provenance", json.dumps(_finite(_provenance(found)), indent=2, default=str)))
-    made_from = found.probe.made_from
-    return Section(
-        "Where it comes from",
-        f"The probe in this folder was fitted on all {len(found.labels.rows_N)} labelled windows; the scores above are of probes that had not seen "
-        "what they were asked. 'cellvjepa predict STORE --probe FOLDER' applies it to any store of the same encoder "
-        f"({made_from.encoder_sha256[:12]}) and the same clips, and refuses others.",
-        tuple(blocks),
-    )
-
-
-def repeating_command(folder: Path, found: Evaluation, store: Path) -> str:
-    """Return the command that makes a report again, with every setting that is not the default."""
-    settings, usual = found.report.provenance.get("settings"), ProbeConfig().model_dump(mode="json")
-    changed = {name: value for name, value in settings.items() if value != usual.get(name)} if isinstance(settings, Mapping) else {}
-    words = ["cellvjepa", "probe", str(store.resolve()), "--labels", str(Path(found.labels.source).resolve()), "--out", str(folder.resolve())]
-    for name, value in changed.items():
-        words += ["--set", f"probe.{name}={json.dumps(value)}"]
-    return shlex.join(words)
-
-
 def _tables(found: Evaluation) -> dict[str, pd.DataFrame]:
-    tables = {
+    return {
         "predictions": found.report.predictions,
         "comparison": found.comparison,
         "learning_curve": found.learning_curve,
         "suspects": found.suspects,
         "examples": found.examples,
     }
-    return {name: table for name, table in tables.items() if len(table.columns)}
 
 
 def _as_json(found: Evaluation, command: str) -> Mapping[str, object]:
@@ -190,14 +144,14 @@ def _as_json(found: Evaluation, command: str) -> Mapping[str, object]:
         "class prior": dict(report.chance),
         "scores of a split by rows": None if naive is None else _scores(naive),
         "gap": found.gap,
-        "by group": report.by_group.to_dict("records"),
-        "comparison": found.comparison.to_dict("records"),
+        "by group": records(report.by_group),
+        "comparison": records(found.comparison),
         "in words": [sentence for sentence, _ in (*comparison_in_words(found.comparison), *time_in_words(found.comparison))],
-        "learning curve": _records(found.learning_curve),
+        "learning curve": records(found.learning_curve),
         "learning curve in words": learning_in_words(found.comparison),
         "calibration": None if calibration is None else {"error": asdict(calibration.error), "bins": [asdict(part) for part in calibration.bins]},
-        "suspects": _records(found.suspects),
-        "examples": _records(found.examples),
+        "suspects": records(found.suspects),
+        "examples": records(found.examples),
         "notes": found.notes,
         "command": command,
         "provenance": _provenance(found),
@@ -210,27 +164,3 @@ def _provenance(found: Evaluation) -> Mapping[str, object]:
 
 def _scores(report: ProbeReport) -> Mapping[str, Mapping[str, float]]:
     return {name: asdict(score) for name, score in report.scores.items()}
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, object]]:
-    return [{str(name): value for name, value in line.items()} for line in table.to_dict("records")]
-
-
-def _finite(value: object) -> object:
-    """Return a value as JSON has it: numbers of numpy as numbers, and null for what is not known (NaN is no JSON)."""
-    if isinstance(value, Mapping):
-        return {str(name): _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    plain = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
-
-
-def _bins(found: Evaluation) -> list[Bin]:
-    assert found.calibration is not None
-    return [Bin(part.confidence, part.accuracy, part.rows) for part in found.calibration.bins]
-
-
-def _named(classes: tuple[str, ...]) -> str:
-    """Return the names of the classes; of many, the first few and how many there are."""
-    return ", ".join(classes) if len(classes) <= _MOST_NAMED else f"{', '.join(classes[:3])}, ... ({len(classes)} classes)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -32,9 +33,9 @@ _WHAT = {
 }
 
 
-def comparison_section(comparison: pd.DataFrame) -> Section:
-    """Return this encoder beside simple baselines, with the same folds and the same labels."""
-    others = [name for name in SCORES if name != MEASURE]
+def comparison_section(comparison: pd.DataFrame, measures: Sequence[str] = SCORES) -> Section:
+    """Return this encoder beside simple baselines, with the same folds and the same labels, by these scores."""
+    others = [name for name in measures if name != MEASURE]
     # Read by number of labels: that is the comparison a reader makes. Guessing is the same for all of them.
     order = {str(labels): i for i, labels in enumerate(comparison["labels per class"].unique())}
     shown = comparison[(comparison["features"] != CLASS_PRIOR) | (comparison["labels per class"] == list(order)[-1])]

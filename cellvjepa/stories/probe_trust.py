@@ -54,16 +54,18 @@ def calibration_figure(bins: Sequence[Bin], classes: int) -> Figure:
     return reliability_figure(bins, chance=1 / max(classes, 1))
 
 
-def learning_section(comparison: pd.DataFrame) -> Section:
+def learning_section(comparison: pd.DataFrame, measures: Sequence[str] = SCORES) -> Section:
     """Return the score by number of labels, with intervals.
 
     Parameters
     ----------
     comparison
         As :class:`cellvjepa.probing.evaluation.Evaluation` has it.
+    measures
+        Scores to show.
     """
     own = comparison[comparison["features"] == THIS_ENCODER]
-    names = [name for name in SCORES if name in own]
+    names = [name for name in measures if name in own]
     rows = tuple((str(line["labels per class"]), *(str(interval_of(line, name)) for name in names)) for _, line in own.iterrows())
     return Section(
         "How many labels does it take?",

@@ -109,11 +109,12 @@ def test_one_class_and_one_row_each(kind: str) -> None:
         np.testing.assert_allclose(found.sum(axis=1), 1)
 
 
-def test_two_hundred_classes() -> None:
+@pytest.mark.parametrize(("kind", "rows"), [("knn", 3), ("linear", 3), ("linear", 1)])
+def test_two_hundred_classes(kind: str, rows: int) -> None:
     rng = np.random.default_rng(0)
-    codes = np.repeat(np.arange(200), 3)
-    features = rng.normal(size=(200, 16))[codes] * 3 + rng.normal(0, 0.3, (600, 16))
-    head = fit_head(features, codes, 200, ProbeConfig(kind="knn"))
+    codes = np.repeat(np.arange(200), rows)
+    features = rng.normal(size=(200, 16))[codes] * 3 + rng.normal(0, 0.3, (len(codes), 16))
+    head = fit_head(features, codes, 200, ProbeConfig(kind=kind))
     assert (head.probabilities(features).argmax(axis=1) == codes).mean() > 0.9
 
 
@@ -139,7 +140,7 @@ def test_ordered_classes(kind: str) -> None:
     again = OrdinalHead.from_arrays(head.arrays())
     assert np.array_equal(again.probabilities(unseen), found)
     for wrong in ({"rank": np.array([0, 1, 1])}, {"kinds": np.array([1, 7])}, {"step1.temperature": np.array([0.0])}):
-        with pytest.raises(ValueError, match=r"ranks|temperature"):
+        with pytest.raises(ValueError, match=r"ranks|kinds|temperature"):
             OrdinalHead.from_arrays(head.arrays() | wrong)
 
 

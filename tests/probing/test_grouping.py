@@ -66,3 +66,14 @@ def test_few_movies_are_no_reason_to_split_within_them_unasked(plates: pd.DataFr
     with pytest.raises(UserError, match=r"48 labelled rows form 2 group\(s\) by movie, fewer than the 5 folds: there is no honest score"):
         choose_groups(few, shape, ProbeConfig(folds=5))
     assert len(choose_groups(few, shape, ProbeConfig(folds=5, group="lineage")).names) == 48
+
+
+def test_of_three_movies_each_is_held_out_once_and_that_is_said(plates: pd.DataFrame, shape: ClipShape) -> None:
+    three = plates.assign(movie=np.repeat(["a.tif", "b.tif", "c.tif"], 16), track_id=np.arange(48))
+    groups = choose_groups(three, shape, ProbeConfig(folds=5))
+    assert (groups.basis, groups.folds) == ("movie", 3)
+    (note,) = groups.notes
+    assert note.startswith("There are 3 movies, so there are 3 folds instead of 5: each movie is held out once")
+    folds = grouped_folds(groups, np.arange(48) % 2, ("x", "y"), ProbeConfig(folds=5))
+    assert [set(groups.codes_N[fold.test]) for fold in folds] in [[{i}, {j}, {k}] for i, j, k in itertools.permutations(range(3))]
+    assert choose_groups(three, shape, ProbeConfig(folds=3)).notes == ()

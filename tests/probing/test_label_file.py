@@ -113,3 +113,8 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, content: str | None
         (tmp_path / "labels.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         read_lines(tmp_path / "labels.csv")
+
+
+def test_several_labels_at_once_have_one_spelling(tmp_path: Path) -> None:
+    append_labels(tmp_path / "labels.csv", [line("dividing; bright"), line("bright;dividing", "ana"), line("bright;unsure", track=2)])
+    assert read_lines(tmp_path / "labels.csv")["label"].tolist() == ["bright;dividing", "bright;dividing", "unsure"]

@@ -177,3 +177,16 @@ def test_bad_files_are_refused(tmp_path: Path, table: pd.DataFrame) -> None:
     (tmp_path / "binary.csv").write_bytes(np.arange(256, dtype=np.uint8).tobytes() * 8)
     with pytest.raises(UserError, match="not a comma-separated table"):
         read_labels(tmp_path / "binary.csv", table)
+
+
+def test_several_labels_at_once(tmp_path: Path, table: pd.DataFrame) -> None:
+    labels = read_labels(write(tmp_path, "movie,track_id,label\na.tif,1,move; bright\na.tif,2,none\nb.tif,1,bright;unsure\n"), table)
+    assert (labels.multilabel, labels.names_N.tolist()) == (True, ["bright;move"] * 3 + ["none"] * 2)
+    assert any("say 'unsure'" in note for note in labels.notes)
+    assert not read_labels(write(tmp_path, "movie,track_id,label\na.tif,1,move\na.tif,2,none\n"), table).multilabel
+    with pytest.raises(
+        UserError, match=r"contradict each other: .*: bright;move, and .*: bright. .*if both are true, write one line with 'bright;move'"
+    ):
+        read_labels(write(tmp_path, "movie,track_id,label\na.tif,1,move;bright\na.tif,1,bright\na.tif,2,none\n"), table)
+    again = read_labels(write(tmp_path, "movie,track_id,label\na.tif,1,move;bright\na.tif,1,bright;move\na.tif,2,none\n"), table)
+    assert again.classes == ("bright;move", "none")

@@ -12,7 +12,7 @@ from cellvjepa.config import ProbeConfig
 from cellvjepa.embedding.store import add_columns, open_store
 from cellvjepa.errors import UserError
 from cellvjepa.probing.labels import read_labels
-from cellvjepa.probing.suggest import entropy_of, labelled_rows, representatives, suggest, unsure_and_diverse
+from cellvjepa.probing.suggest import entropy_of, labelled_rows, last_predictions, representatives, suggest, unsure_and_diverse
 from tests.embedding.made_up import rows_of_tracks, store_of_table
 
 CONFIG = ProbeConfig()
@@ -118,3 +118,14 @@ def test_entropy_is_one_where_nothing_is_known() -> None:
     assert found is not None
     np.testing.assert_allclose(found, [1, 0, np.nan], atol=1e-12)
     assert entropy_of(pd.DataFrame({"x": [1]})) is None
+
+
+def test_what_an_earlier_probe_said_of_other_classes_plays_no_part(store: Path) -> None:
+    table = pd.DataFrame({"p_bright": np.linspace(0, 1, 90), "p_fast": 0.0})
+    add_columns(store, table, "probe", {"rows per class": {"bright": 3, "fast": 4}})
+    left = last_predictions(open_store(store))
+    assert list(left) == ["p_bright", "p_fast"]
+    unsure = entropy_of(left)  # several classes at once: the mean of the entropies of two answers, of which one is sure
+    assert unsure is not None
+    assert unsure.max() == pytest.approx(0.5, abs=1e-3)
+    assert abs(int(unsure.argmax()) - 44.5) < 1

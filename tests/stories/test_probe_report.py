@@ -20,8 +20,9 @@ from cellvjepa.probing.probe import FeatureSpec, Probe, fit_head
 from cellvjepa.probing.scores import SCORES, Interval, ProbeReport
 from cellvjepa.report.page import Note, Table
 from cellvjepa.report.score_plots import Bin
-from cellvjepa.stories.probe import page_of, repeating_command, tell_probe
+from cellvjepa.stories.probe import page_of, tell_probe
 from cellvjepa.stories.probe_comparison import MEASURE, comparison_section, time_in_words
+from cellvjepa.stories.probe_files import choice_in_words, repeating_command
 from cellvjepa.stories.probe_trust import calibration_section, learning_in_words, suspects_section
 
 NAN = float("nan")
@@ -106,7 +107,8 @@ def test_page_json_and_figures_hold_the_same(tmp_path: Path) -> None:
 )
 def test_the_command_asks_for_the_same_again(settings: ProbeConfig, tmp_path: Path) -> None:
     store = tmp_path / "my store.zarr"
-    words = shlex.split(repeating_command(tmp_path / "out", evaluation(settings=settings), store))
+    found = evaluation(settings=settings)
+    words = shlex.split(repeating_command(tmp_path / "out", found.labels.source, found.report.provenance, store))
     assert words[:3] == ["cellvjepa", "probe", str(store)]
     assert words[words.index("--labels") + 1] == str(Path("my labels.csv").resolve())
     assert words[words.index("--out") + 1] == str(tmp_path / "out")
@@ -193,3 +195,14 @@ def test_a_probe_without_examples_calibration_or_naive_score_can_be_told(tmp_pat
     assert "No label is suspected" in text
     assert not (tmp_path / "figures" / "reliability.png").exists()
     assert not (tmp_path / "suspects.csv").exists()
+
+
+def test_what_was_chosen_is_said() -> None:
+    probe = evaluation().probe
+    assert choice_in_words(probe) == "linear"
+    candidates = [{"kind": "attentive", "learning rate": 0.003, "steps": 200, "log loss": 0.4}, {"kind": "linear", "log loss": 0.5}]
+    choice = {"chosen": {"kind": "attentive", "learning rate": 0.003, "steps": 200}, "candidates": candidates}
+    said = "attentive with learning rate 0.003, steps 200, chosen from 2 candidates (attentive, linear) on an inner split"
+    assert choice_in_words(replace(probe, notes={"choice": choice})) == said
+    linear = {"chosen": {"kind": "linear"}, "candidates": candidates[1:]}
+    assert choice_in_words(replace(probe, notes={"choice": {"bright": choice, "fast": linear}})) == f"bright: {said}; fast: linear"
