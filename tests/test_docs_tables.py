@@ -52,8 +52,8 @@ def test_commands_and_python_run_one_after_the_other(reader: Path) -> None:
 def test_r_reads_the_same(reader: Path) -> None:
     if shutil.which("Rscript") is None:
         pytest.skip("R is not installed")
-    if subprocess.run(["Rscript", "-e", "library(arrow)"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("R has no package arrow")
+    if subprocess.run(["Rscript", "-e", "library(nanoparquet)"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("R has no package nanoparquet")
     run(reader, "cellvjepa", "export", "runs/cells.zarr", "--to", "runs/tracks.parquet", "--aggregate", "track")
     (text,) = (text for kind, text in BLOCKS if kind == "r")
     assert "PC1" in run(reader, "Rscript", "-e", text)

@@ -124,7 +124,7 @@ def _leiden(pca_NK: npt.NDArray[np.float32], seed: int) -> tuple[Labels, Paramet
         import leidenalg
     except ImportError:
         raise UserError(
-            "the method leiden needs two more packages", "pip install leidenalg igraph, or choose hdbscan or kmeans", "--method"
+            "the method leiden needs two more packages", 'pip install "cellvjepa[leiden]", or choose hdbscan or kmeans', "--method"
         ) from None
     from sklearn.neighbors import kneighbors_graph
 

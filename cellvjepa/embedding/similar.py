@@ -6,7 +6,8 @@ principal axes of all of them, and a rest of length r. For two of them, by Cauch
     u · v  <=  p_u · p_v + r_u r_v,
 
 so one product of an (N, K + 1) table with (p, r) of the clip in question bounds all similarities from above. The true ones are
-computed for the rows with the highest bounds, read from the store, until no other row can be among the nearest.
+computed for the rows with the highest bounds, read from the store, until no other row can be among the nearest. Where few directions
+do not tell the vectors apart, that may take all rows: then the search ends early and says that it is not proven exact.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from cellvjepa.progress import Progress, silent
 from cellvjepa.writing import atomic_path
 
 _COMPONENTS = 63  # with the rest, rows of 256 bytes; half as many took 5 times as long: more rows had to be looked at
-_CANDIDATES = 16_384
+_CANDIDATES = 4096  # 15 ms; real embeddings need 256, workflows/benchmarks/store.md
 _LOOKED_AT_ONCE = 256
-_MOST_CANDIDATES = 65_536  # so that a query ends soon even where no few components carry the vectors
+_SAME_WINDOW = ("movie", "track_id", "t_start", "t_stop", "y_px", "x_px")
 _BEYOND_ROUNDING = 1e-5
 
 Numbers = npt.NDArray[np.float32]
@@ -48,7 +49,7 @@ class Neighbours:
     table
         One row per neighbour, the most similar first: ``similarity`` (cosine, -1 to 1), ``row`` (of the store), then the store's columns.
     exact
-        Whether no other row can be more similar.
+        Whether it is proven that no other row is more similar than these.
     """
 
     row: int
@@ -116,7 +117,7 @@ class Index:
             raise UserError(f"there is no clip '{clip_id}' in this store", f"give one of its column clip_id, e.g. '{example}'", self.embeddings.path)
         return self._rows[clip_id]
 
-    def similar(self, row: int, count: int = 10, *, overlapping: bool = False) -> Neighbours:
+    def similar(self, row: int, count: int = 10, *, overlapping: bool = False, exact: bool = False) -> Neighbours:
         """Return the rows most similar to one of them.
 
         Parameters
@@ -128,18 +129,21 @@ class Index:
         overlapping
             Keep windows of the same track (without tracks: of the same place) that overlap in time with the one in question: they show
             the same frames, so they are nearly always the nearest.
+        exact
+            Look on until the answer is proven exact, at all rows if need be: at a million rows that can take seconds. Without it some thousand
+            of the most promising rows are looked at; :attr:`Neighbours.exact` says whether that was proof enough.
         """
         rows = len(self.embeddings)
         query_1D = self.bounds.unit(self.embeddings.vectors_at(np.array([row])))
         bound_N = self.bounds.turned_NE @ self.bounds.turned(query_1D)[0]
         asked = min(rows, _CANDIDATES + count)
-        nearest, similarity, exact = self._nearest(query_1D[0], bound_N, row, count, asked, overlapping)
-        while not (exact or (asked >= _MOST_CANDIDATES and len(nearest) == count)):
+        nearest, similarity, proven = self._nearest(query_1D[0], bound_N, row, count, asked, overlapping)
+        while not proven and (exact or len(nearest) < count):
             asked = min(rows, 4 * asked)
-            nearest, similarity, exact = self._nearest(query_1D[0], bound_N, row, count, asked, overlapping)
+            nearest, similarity, proven = self._nearest(query_1D[0], bound_N, row, count, asked, overlapping)
         table = self.embeddings.table.iloc[nearest].reset_index(drop=True)
         found = pd.DataFrame({"similarity": similarity.astype(float).clip(-1, 1), "row": nearest})
-        return Neighbours(row, pd.concat([found, table.drop(columns=["similarity", "row"], errors="ignore")], axis="columns"), exact)
+        return Neighbours(row, pd.concat([found, table.drop(columns=["similarity", "row"], errors="ignore")], axis="columns"), proven)
 
     def _nearest(
         self, query_D: Numbers, bound_N: Numbers, row: int, count: int, asked: int, overlapping: bool
@@ -148,10 +152,13 @@ class Index:
         candidates, rest = _highest(bound_N, asked)
         candidates = candidates[np.argsort(-bound_N[candidates], kind="stable")]
         nearest, similarity = np.empty(0, np.int64), np.empty(0, np.float32)
-        for start in range(0, asked, _LOOKED_AT_ONCE):
+        start, at_once = 0, _LOOKED_AT_ONCE
+        while start < asked:
             if len(nearest) == count and similarity[-1] >= bound_N[candidates[start]] + _BEYOND_ROUNDING:
                 return nearest, similarity, True
-            some = candidates[start : start + _LOOKED_AT_ONCE]
+            some = candidates[start : start + at_once]
+            # Twice as many the next time: each look opens many files.
+            start, at_once = start + at_once, min(2 * at_once, _CANDIDATES)
             some = some[self._others(row, some, overlapping)]
             nearest = np.concatenate([nearest, some])
             similarity = np.concatenate([similarity, self.bounds.unit(self.embeddings.vectors_at(some)) @ query_D])
@@ -168,15 +175,18 @@ class Index:
         others: npt.NDArray[np.bool_] = candidates != row
         if overlapping:
             return others
-        columns = ["movie", "track_id", "t_start", "t_stop", "y_px", "x_px"]
-        table = self.embeddings.table[columns].iloc[candidates]
-        here = self.embeddings.table[columns].iloc[row]
-        same = (table["movie"] == here["movie"]) & (table["track_id"] == here["track_id"])
-        if here["track_id"] < 0:
-            same &= (table["y_px"] == here["y_px"]) & (table["x_px"] == here["x_px"])
-        same &= (table["t_start"] < here["t_stop"]) & (table["t_stop"] > here["t_start"])
-        apart: npt.NDArray[np.bool_] = others & ~same.to_numpy(bool)
+        movie, track, start, stop, y, x = self._places
+        same = (movie[candidates] == movie[row]) & (track[candidates] == track[row])
+        if track[row] < 0:
+            same &= (y[candidates] == y[row]) & (x[candidates] == x[row])
+        same &= (start[candidates] < stop[row]) & (stop[candidates] > start[row])
+        apart: npt.NDArray[np.bool_] = others & ~same
         return apart
+
+    @cached_property
+    def _places(self) -> tuple[npt.NDArray[Any], ...]:
+        # Of a table, pandas would copy whole columns for every look: at a million rows that took longer than the search.
+        return tuple(self.embeddings.table[name].to_numpy() for name in _SAME_WINDOW)
 
 
 def open_index(store: str | os.PathLike[str], *, progress: Progress = silent) -> Index:
@@ -278,7 +288,8 @@ def _kept_bounds(folder: Path, state: str, embeddings: Embeddings) -> Bounds | N
     try:
         if json.loads((folder / "of.json").read_text())["vectors"] != state:
             return None
-        arrays = {field.name: np.load(folder / f"{field.name}.npy", mmap_mode="r", allow_pickle=False) for field in fields(Bounds)}
+        # Read, not mapped: every query goes through all of it, and the first would wait for the disk.
+        arrays = {field.name: np.load(folder / f"{field.name}.npy", allow_pickle=False) for field in fields(Bounds)}
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     (rows, dim), width = embeddings.vectors_ND.shape, min(_COMPONENTS, embeddings.vectors_ND.shape[1])

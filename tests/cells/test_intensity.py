@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from cellvjepa.cells.intensity import with_intensity
+from cellvjepa.cells.intensity import with_grid_intensity, with_intensity
 from cellvjepa.cells.table import COLUMNS, Cells
+from cellvjepa.cells.windows import grid_windows
 from cellvjepa.errors import Cancelled
 from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.movie import AXES, ArrayPixels, Movie
@@ -57,3 +60,54 @@ def test_cells_of_movies_that_are_not_given_stay_unknown_and_it_can_be_cancelled
 
     with pytest.raises(Cancelled):
         with_intensity(cells, [movie_of(np.zeros((2, 1, 1, 20, 24), np.uint8))], SHAPE, progress=stop)
+
+
+@pytest.mark.parametrize("stride_frames", [None, 1])
+def test_places_of_a_grid_are_measured_over_all_that_their_clips_show(stride_frames: int | None) -> None:
+    pixels = np.random.default_rng(0).random((5, 2, 1, 20, 24)).astype(np.float32)
+    pixels[0, 0, 0, 3, 3] = np.nan  # a pixel that is missing
+    pixels[2, 1] = np.nan  # a frame of a channel that is missing
+    movie = movie_of(pixels)
+    bare = grid_windows([movie], SHAPE, stride_frames)
+    found = with_grid_intensity(bare, [movie], SHAPE)
+    assert found.clips == bare.clips
+    assert len(found.clips) == 9 * (2 if stride_frames is None else 4) + (9 if stride_frames is None else 0)
+    for clip, row in zip(found.clips, found.table.itertuples(), strict=True):
+        for c, value in enumerate((row.intensity_a, row.intensity_b)):
+            shown = pixels[clip.t0 : clip.t0 + 2, c, 0, clip.y0 : clip.y0 + 8, clip.x0 : clip.x0 + 8].astype(float)
+            frames = shown.reshape(2, -1)
+            seen = [np.nanmean(frame) for frame in frames if np.isfinite(frame).any()]
+            assert value == pytest.approx(np.mean(seen))
+
+
+def test_crops_beyond_the_image_and_grids_of_no_movie() -> None:
+    pixels = np.random.default_rng(0).integers(0, 99, (2, 1, 1, 6, 8)).astype(np.uint8)  # smaller than a crop
+    movie = movie_of(pixels)
+    windows = grid_windows([movie], SHAPE)
+    assert with_grid_intensity(windows, [movie], SHAPE).table["intensity"].tolist() == [pytest.approx(pixels.mean())]
+    assert "intensity" not in with_grid_intensity(windows, [], SHAPE).table
+
+    def stop(*_: object) -> None:
+        raise Cancelled("measuring")
+
+    with pytest.raises(Cancelled):
+        with_grid_intensity(windows, [movie], SHAPE, progress=stop)
+
+
+class CountedPixels:
+    """Pixels that remember which frames were read."""
+
+    def __init__(self, array_TCZYX: np.ndarray) -> None:
+        self.array, self.read = array_TCZYX, list[int]()
+        self.shape, self.dtype, self.chunks = array_TCZYX.shape, array_TCZYX.dtype, (1, *array_TCZYX.shape[1:])
+
+    def __getitem__(self, key: tuple[object, ...]) -> np.ndarray:
+        self.read.append(key[0])  # type: ignore[arg-type]
+        return self.array[key]
+
+
+def test_every_frame_of_a_grid_is_read_once() -> None:
+    pixels = CountedPixels(np.zeros((9, 1, 1, 20, 24), np.uint8))
+    movie = replace(movie_of(pixels.array), pixels=pixels)
+    with_grid_intensity(grid_windows([movie], SHAPE, 1), [movie], SHAPE)
+    assert sorted(pixels.read) == list(range(9))

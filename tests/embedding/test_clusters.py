@@ -76,7 +76,7 @@ def test_bad_input_is_refused(store_of, three_groups, monkeypatch):
     with pytest.raises(UserError, match="there is no clustering named 'dbscan'. choose hdbscan, kmeans, leiden"):
         cluster(path, "dbscan")
     monkeypatch.setitem(sys.modules, "leidenalg", None)
-    with pytest.raises(UserError, match="--method: the method leiden needs two more packages. pip install leidenalg igraph"):
+    with pytest.raises(UserError, match='--method: the method leiden needs two more packages. pip install "cellvjepa.leiden.", or'):
         cluster(store_of(three_groups, "t.zarr"), "leiden")
     assert "cluster" not in open_store(path).table
 

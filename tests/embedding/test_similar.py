@@ -41,7 +41,7 @@ def test_the_nearest_are_those_of_an_exhaustive_search(store_of, three_groups, f
     index = open_index(store_of(vectors))
     for row in (0, 17, 89):
         expected = by_hand(vectors.astype(float), row)
-        found = index.similar(row, 7)
+        found = index.similar(row, 7, exact=True)
         assert found.exact
         assert (found.row, len(found.table), row in found.table["row"].tolist()) == (row, 7, False)
         others = np.delete(np.arange(len(vectors)), row)
@@ -58,10 +58,19 @@ def test_bounds_are_never_below_the_similarity(store_of, few_candidates):
         assert (turned @ turned[row] >= by_hand(vectors.astype(float), row) - 1e-5).all()
 
 
-def test_what_is_not_searched_to_the_end_says_so(store_of, few_candidates, monkeypatch):
-    monkeypatch.setattr(similar_room, "_MOST_CANDIDATES", 10)
-    index = open_index(store_of(np.random.default_rng(1).normal(size=(3000, 12)).astype(np.float32)))
-    assert not all(index.similar(row).exact for row in range(20))
+def test_what_is_not_searched_to_the_end_says_so_unless_proof_is_asked_for(store_of, few_candidates):
+    vectors = np.random.default_rng(1).normal(size=(3000, 12)).astype(np.float32)
+    index = open_index(store_of(vectors))
+    found = [index.similar(row, 3) for row in range(20)]
+    assert not all(neighbours.exact for neighbours in found)
+    expected = [np.sort(np.delete(by_hand(vectors.astype(float), row), row))[::-1][:3] for row in range(20)]
+    right = [np.allclose(neighbours.table["similarity"], nearest, atol=1e-5) for neighbours, nearest in zip(found, expected, strict=True)]
+    assert all(good for good, neighbours in zip(right, found, strict=True) if neighbours.exact), "what is said to be proven is so"
+    assert not all(right)
+    for row, nearest in enumerate(expected):
+        proven = index.similar(row, 3, exact=True)
+        assert proven.exact
+        np.testing.assert_allclose(proven.table["similarity"], nearest, atol=1e-5)
 
 
 def test_few_rows_and_more_asked_for_than_there_are(store_of, three_groups):
