@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from cellvjepa.config.section import PositiveFloat, PositiveInt, Section, Share
+
+
+def _as_word(value: object) -> object:
+    """Return a switch as its word: YAML takes on and off for true and false."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_as_word)]
 
 
 class TrainingConfig(Section):
@@ -78,7 +86,7 @@ class TrainingConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", title="Precision", description="auto: bfloat16 autocast where the device computes it natively."
     )
-    compile: Literal["auto", "on", "off"] = Field(
+    compile: Switch = Field(
         "auto",
         title="Compile",
         description="Whether the blocks of the network are compiled (torch.compile), which takes a minute at the start. auto: on CUDA. Where that "
@@ -88,6 +96,12 @@ class TrainingConfig(Section):
         False,
         title="Activation checkpointing",
         description="Compute the blocks a second time in the backward pass instead of keeping what is in them: a third slower, far less memory.",
+    )
+    shard: Switch = Field(
+        "auto",
+        title="Shard",
+        description="Whether several processes share the model, each keeping a part of every weight (FSDP2), instead of each having all of it. "
+        "auto: where the encoder has more than 350 million weights, that is above ViT-L. The result is the same, to rounding.",
     )
     device: str = Field("auto", title="Device", description="auto, cpu, cuda, cuda:0, mps.")
     seed: Annotated[int, Field(ge=0)] = Field(0, title="Seed", description="Seed of weights, clips and masks.")

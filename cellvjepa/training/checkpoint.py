@@ -37,6 +37,7 @@ _NAME = re.compile(r"step_(\d{8})\.(?:json|safetensors)")
 _FREE = {
     "monitor.stop_on_collapse",
     "training.device",
+    "training.shard",
     "training.data_workers",
     "training.log_every",
     "training.checkpoint_every",

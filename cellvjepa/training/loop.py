@@ -20,7 +20,7 @@ from cellvjepa.training.metrics import truncate_metrics
 from cellvjepa.training.monitor import Health
 from cellvjepa.training.notes import Notes
 from cellvjepa.training.phases import PhasedStream
-from cellvjepa.training.processes import Processes, share_state
+from cellvjepa.training.processes import Processes
 from cellvjepa.training.selection import BestEncoder
 from cellvjepa.training.trainer import Trainer
 from cellvjepa.training.watch import Watch
@@ -112,18 +112,20 @@ def _begin(trainer: Trainer, run: Path, best: BestEncoder, resume: bool) -> int:
 def _resume(trainer: Trainer, folder: Path) -> int:
     """Bring the trainer to the newest checkpoint, which the first process alone reads: a run may lie on a disk that only it sees."""
     step = 0
+    model, optimizer = trainer.whole_state()
     if trainer.processes.first:
-        newest = load_newest(folder, trainer.model, trainer.optimizer, trainer.config)
+        newest = load_newest(folder, model, optimizer, trainer.config)
         step = 0 if newest is None else newest.step
-    share_state(trainer.processes, trainer.model, trainer.optimizer)
+    trainer.go_on_from(model, optimizer)
     return trainer.processes.from_first(step)
 
 
 def _save(trainer: Trainer, folder: Path, step: int, best: BestEncoder) -> None:
     trainer.guard.require_good()
+    model, optimizer = trainer.whole_state()
     if trainer.processes.first:
         best.write()  # first: a run that goes on from this checkpoint then finds what was the best until there
-        save_checkpoint(folder, step, trainer.model, trainer.optimizer, trainer.config)
+        save_checkpoint(folder, step, model, optimizer, trainer.config)
 
 
 def _reason_to_stop(progress: Progress, step: int, steps: int, processes: Processes) -> Cancelled | None:

@@ -77,7 +77,7 @@ class Notes:
         if not self._is_due(step):
             return
         began = time.perf_counter()
-        model, processes = self._trainer.model, self._trainer.processes
+        model, processes = self._trainer.whole_model(), self._trainer.processes
         self._labelled = None
         if processes.first:
             self._health = self._measure(model)

@@ -101,11 +101,11 @@ def pretrain(
     model = _new_model(config, clips.pixels_B1TZYX, init_from if processes.first else None, run)  # the others get the first one's weights
     if processes.first:
         save_config(config, run / "config.yaml")
-    model.to(device)
     trainer = Trainer(model, config, device, processes)
     with PhasedStream(phases, partial(_phase_stream, config, processes.part)) as stream:
         measure = partial(measure_health, clips=clips, config=config)
         collapse = train(trainer, stream, run, measure, watch=watch, resume=resume, progress=progress)
+    model = trainer.whole_model()
     if processes.first:
         about = _provenance(config, movies, reference) | {"started_from": _origin(run), "computed": trainer.computed}
         publish_best(run, model.encoder, config.training.steps, about, predictor_state(model, config.mask_generators))

@@ -12,6 +12,7 @@ from cellvjepa.movies.movie import Movie
 from cellvjepa.progress import Progress, silent
 from cellvjepa.training.phases import phases_of
 from cellvjepa.training.processes import Processes
+from cellvjepa.training.shards import is_sharded
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,8 +23,11 @@ def check_shares(config: Config, processes: Processes) -> None:
     Raises
     ------
     UserError
-        If the processes, times the parts of gradient accumulation, do not divide the batch of some phase.
+        If the processes, times the parts of gradient accumulation, do not divide the batch of some phase; or if blocks are to be compiled
+        whose weights are in pieces.
     """
+    if config.training.compile == "on" and is_sharded(config, processes):
+        raise UserError("a model that several processes share in pieces is not compiled", "set training.compile=auto", "training.compile")
     count, accumulation = processes.count, config.training.parts_at_least
     for phase in phases_of(config):
         if phase.batch_size % (count * accumulation):

@@ -20,8 +20,9 @@ from cellvjepa.training.guard import Guard
 from cellvjepa.training.micro_batch import clips_that_fit, is_out_of_memory, parts_of
 from cellvjepa.training.objectives import Loss, objective
 from cellvjepa.training.optimizer import make_optimizer
-from cellvjepa.training.processes import ALONE, Processes, adding_up
+from cellvjepa.training.processes import ALONE, Processes, adding_up, share_state
 from cellvjepa.training.schedules import ema_momentum, learning_rate
+from cellvjepa.training.shards import clip_shards, is_sharded, shard, share_whole, whole_model, whole_state
 
 _LOG = logging.getLogger(__name__)
 
@@ -88,11 +89,11 @@ class Trainer:
     Parameters
     ----------
     model
-        Encoder, target encoder and predictor, on ``device``.
+        Encoder, target encoder and predictor; brought to ``device``, or the part of this process where it is sharded.
     config
         The complete configuration of the run.
     device
-        Where the model is.
+        Where it is trained.
     processes
         Those that share each batch; gradients and losses are means over all of them.
     """
@@ -102,11 +103,17 @@ class Trainer:
         self.config = config
         self.device = device
         self.processes = processes
-        self.optimizer = make_optimizer(model, config)
         self.guard = Guard(device)
+        self.sharded = is_sharded(config, processes)
         training = config.training
-        self._compiled = choose_through(model, training.compile, training.activation_checkpointing, device, training.precision)
-        self._replica = processes.replicate(model)
+        if self.sharded:
+            shard(model, device, processes)
+        else:
+            model.to(device)
+        self.optimizer = make_optimizer(model, config)
+        compiling = "off" if self.sharded else training.compile  # a block whose weights come and go is not compiled
+        self._compiled = choose_through(model, compiling, training.activation_checkpointing, device, training.precision)
+        self._replica = model if self.sharded else processes.replicate(model)
         self._parts: dict[torch.Size, int] = {}  # of batches, by their shape: clips of a cool-down are larger
 
     @property
@@ -117,8 +124,27 @@ class Trainer:
             "precision": resolve_precision(self.device, self.config.training.precision),
             "compiled": self._compiled,
             "processes": self.processes.count,
+            "sharded": self.sharded,
             "clips_at_once": [shape[0] // parts for shape, parts in self._parts.items()],
         }
+
+    def whole_model(self) -> VJepa:
+        """Return the model in one piece on the device of the first process, to look at; all must ask.
+
+        Elsewhere it is whole as well where it is not sharded; else its numbers mean nothing.
+        """
+        return whole_model(self.model, self.device, self.processes) if self.sharded else self.model
+
+    def whole_state(self) -> tuple[VJepa, torch.optim.AdamW]:
+        """Return model and optimiser in one piece, as :meth:`whole_model`; in memory where they are sharded."""
+        return whole_state(self.model, self.optimizer, self.config, self.processes) if self.sharded else (self.model, self.optimizer)
+
+    def go_on_from(self, model: VJepa, optimizer: torch.optim.AdamW) -> None:
+        """Bring all processes to the state of what :meth:`whole_state` gave the first one, as it is now."""
+        if self.sharded:
+            share_whole(model, optimizer, self.model, self.optimizer, self.processes)
+        else:
+            share_state(self.processes, model, optimizer)
 
     def evaluate(self, examples: Examples) -> StepResult:
         """Compute the losses of a batch without a step."""
@@ -137,7 +163,10 @@ class Trainer:
         """
         config = self.config.training
         losses = self._gradients(examples)
-        norm = torch.nn.utils.clip_grad_norm_(self._trained(), config.clip_grad_norm)
+        if self.sharded:
+            norm = clip_shards(self._trained(), config.clip_grad_norm, self.processes)
+        else:
+            norm = torch.nn.utils.clip_grad_norm_(self._trained(), config.clip_grad_norm)
         self.guard.look(step, losses[0], norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, config)
@@ -185,6 +214,7 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
 
         trained = sum(parameter.numel() * parameter.element_size() for parameter in self._trained())
+        trained //= self.processes.count if self.sharded else 1
         fit = clips_that_fit(run, batch, trained * (1 if self.optimizer.state else 3), self.device)
         fit = -self.processes.largest(-fit)  # as many as fit everywhere
         parts = parts_of(batch, fit)

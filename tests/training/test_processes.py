@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,49 +17,10 @@ from cellvjepa.errors import UserError
 from cellvjepa.model.weights import load_encoder
 from cellvjepa.movies.readers import open_archive
 from cellvjepa.training.checkpoint import list_checkpoints
-from cellvjepa.training.metrics import read_metrics
 from cellvjepa.training.pretrain import pretrain
 from cellvjepa.training.processes import ALONE, Processes, together
 from cellvjepa.training.sharing import check_shares
-
-ROOT = Path(__file__).parents[2]
-LOSSES = ("loss", "loss_ratio", "variance_covariance", "target_std", "rankme", "rankme_tokens", "learning_rate", "momentum")
-Starter = Callable[..., list[subprocess.Popen[str]]]
-QUICK = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-
-def with_training(config: Config, **values: object) -> Config:
-    return config.model_copy(update={"training": config.training.model_copy(update=values)})
-
-
-def start(*arguments: str, rank: int = 0, count: int = 1, port: int = 0) -> subprocess.Popen[str]:
-    """Start Python as torchrun would, without its agent."""
-    of_several = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    of_several |= {"TORCHELASTIC_USE_AGENT_STORE": True}
-    environment = os.environ | QUICK | ({name: str(value) for name, value in of_several.items()} if count > 1 else {})
-    return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
-
-
-@pytest.fixture
-def start_two() -> Iterator[Callable[..., list[subprocess.Popen[str]]]]:
-    """Start two processes that meet in a store of this one, as they do in that of torchrun's agent."""
-    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    started: list[subprocess.Popen[str]] = []
-
-    def start_them(*arguments: str) -> list[subprocess.Popen[str]]:
-        started.extend(start(*arguments, rank=rank, count=2, port=store.port) for rank in range(2))
-        return started
-
-    yield start_them
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def ended(processes: list[subprocess.Popen[str]]) -> tuple[list[int], str, str]:
-    """Return exit codes, and all that was printed on stdout and on stderr."""
-    printed = [process.communicate(timeout=100) for process in processes]
-    return [process.returncode for process in processes], "".join(out for out, _ in printed), "".join(err for _, err in printed)
+from tests.training.several import ROOT, Starter, assert_same_losses, ended, start, with_training
 
 
 def command(archive: Path, config: Config, run: Path) -> list[str]:
@@ -75,14 +34,6 @@ def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def assert_same_losses(run: Path, other: Path, tolerance: float) -> None:
-    rows, others = read_metrics(run / "metrics.jsonl"), read_metrics(other / "metrics.jsonl")
-    assert [row["step"] for row in rows] == [row["step"] for row in others]
-    for row, same in zip(rows, others, strict=True):
-        for name in (*LOSSES, *["grad_norm"] * (row["step"] < rows[-1]["step"])):
-            assert row[name] == pytest.approx(same[name], rel=tolerance), (row["step"], name)  # type: ignore[literal-required]
 
 
 def test_one_process_is_alone_and_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,8 +100,11 @@ def test_two_processes_train_as_one_with_the_whole_batch(toy_archive: Path, tiny
         torch.testing.assert_close(tensor, same[name], rtol=0, atol=1e-4)
 
 
-def test_a_signal_to_one_of_two_stops_both_and_one_goes_on(start_two: Starter, toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
-    config = with_training(tiny_config, steps=60, checkpoint_every=3)
+@pytest.mark.parametrize("shard", ["off", "on"])
+def test_a_signal_to_one_of_two_stops_both_and_one_goes_on(
+    shard: str, start_two: Starter, toy_archive: Path, tiny_config: Config, tmp_path: Path
+) -> None:
+    config = with_training(tiny_config, steps=60, checkpoint_every=3, shard=shard)
     run = tmp_path / "two"
     two = start_two(*command(toy_archive, config, run))
     wait_for_step(run, 3, two[0])
