@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from cellvjepa.errors import Cancelled, Stopped
 
-_QUIET_S = 10.0  # between lines where there is no terminal to draw on
+_QUIET_S, _SAME_S = 10.0, 60.0  # between lines where there is no terminal to draw on, and where nothing new is to be said
 
 # Clusters send them before they take a machine away; Windows knows the first only.
 REQUEUE = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
@@ -57,7 +57,7 @@ class Terminal:
         )
         self._tasks: dict[str, TaskID] = {}
         self._cancelled = False
-        self._said = time.monotonic()
+        self._said, self._line = time.monotonic(), ""
         self._handlers: dict[signal.Signals, object] = {}
         self._notes = _Notes(self)
 
@@ -124,7 +124,7 @@ class Terminal:
     def _say_a_line(self, stage: str, done: int, total: int) -> None:
         first = stage not in self._tasks
         self._tasks[stage] = TaskID(0)
-        now = time.monotonic()
-        if (done == total and not first) or now - self._said > _QUIET_S:
-            self._said = now
-            print(f"{stage}: {done}/{total}", file=sys.stderr, flush=True)
+        now, line = time.monotonic(), f"{stage}: {done}/{total}"
+        if (done == total and not first) or now - self._said > (_SAME_S if line == self._line else _QUIET_S):
+            self._said, self._line = now, line
+            print(line, file=sys.stderr, flush=True)
