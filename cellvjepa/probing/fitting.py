@@ -100,15 +100,16 @@ class _Fitting:
         self, codes_N: Ints, classes: int, folds: tuple[Fold, ...]
     ) -> list[tuple[Trial, Callable[[], LinearHead | NeighbourHead | AttentiveHead]]]:
         found: list[tuple[Trial, Callable[[], LinearHead | NeighbourHead | AttentiveHead]]] = []
-        wanted = ("attentive", "linear", "knn") if self.config.kind == "auto" else (self.config.kind,)
-        if "attentive" in wanted and self.attentive is not None:
-            found += self._attentive(self.attentive, codes_N, classes, folds)
+        # The linear head comes first, and stays unless another is surely better: with few labels it is ahead (workflows/studies/few_labels.md).
+        wanted = ("linear", "attentive", "knn") if self.config.kind == "auto" else (self.config.kind,)
         if "linear" in wanted:
             found.append(
                 self._plain(
                     "linear", {}, lambda rows: fit_linear(self.vectors_ND[rows], codes_N[rows], classes, self.config.class_weights), folds, classes
                 )
             )
+        if "attentive" in wanted and self.attentive is not None:
+            found += self._attentive(self.attentive, codes_N, classes, folds)
         if "knn" in wanted:
             count = self.config.neighbours
             found.append(

@@ -47,6 +47,13 @@ def test_auto_reads_tokens_too_and_pools_them_for_the_others() -> None:
     assert np.array_equal(again.probabilities(tokens), head.probabilities(tokens))
 
 
+def test_a_few_rows_choose_nothing_and_get_the_linear_head() -> None:
+    features, codes = crossed(4, 0)
+    head = fit_head(tokens_of(features), codes, 2, ProbeConfig(kind="auto", **QUICK))
+    assert head.kind == "linear"
+    assert head.choice == {}
+
+
 def test_several_recipes_are_tried_and_the_chosen_one_is_fitted_on_all_rows() -> None:
     features, codes = crossed(40, 0)
     tokens = tokens_of(features)
