@@ -1,4 +1,4 @@
-"""Two lines of a form: one chooses a layer of the viewer, one a file or folder."""
+"""Lines of a form: they choose a layer of the viewer, a file or folder, or a column."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QPushButton, QSizePolicy, QWidget
+from superqt import QSearchableComboBox
 
 
 class LayerBox(QComboBox):
@@ -116,3 +117,19 @@ class PathLine(QWidget):
         """Open one of the dialogs; what is chosen becomes the path."""
         if path := self._dialogs[number](self):
             self.set_text(path)
+
+
+class ColumnBox(QSearchableComboBox):
+    """A list of columns in which one can type to find."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(6)
+
+    def offer(self, names: tuple[str, ...], chosen: str) -> None:
+        """Offer columns and choose one."""
+        with QSignalBlocker(self):
+            self.clear()
+            self.addItems(list(names))  # type: ignore[no-untyped-call]
+            self.setCurrentText(chosen)

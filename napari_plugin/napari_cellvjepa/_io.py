@@ -63,11 +63,11 @@ def read_movie(path: str) -> list[LayerData]:
     for number, movie in enumerate(movies):
         for pixels, settings, kind in image_layers(cellvjepa.with_levels(movie)):
             layers.append((pixels, {**settings, "visible": number == 0}, kind))
-        layers += _labels_of(movie)
+        layers += labels_of(movie)
     return layers
 
 
-def _labels_of(movie: cellvjepa.Movie) -> list[LayerData]:
+def labels_of(movie: cellvjepa.Movie) -> list[LayerData]:
     """Return the label images that belong to a movie, hidden; one that cannot be shown does not keep the movie from being shown."""
     try:
         images = cellvjepa.movie_labels([movie])[movie.name]

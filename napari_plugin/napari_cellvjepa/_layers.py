@@ -100,7 +100,8 @@ def image_layers(movie: cellvjepa.Movie) -> list[LayerData]:
 def labels_layer(labels: cellvjepa.Movie, movie: cellvjepa.Movie) -> LayerData:
     """Return a label image that belongs to a movie as a Labels layer."""
     pixels = _plain_axes(cellvjepa.lazy_array(labels), 0)
-    return pixels, {"name": f"{movie.name} cells", "opacity": 0.35, "visible": False, **Space.of_movie(movie).settings()}, "labels"
+    settings = {"name": f"{movie.name} cells", "opacity": 0.35, "visible": False, "metadata": {MOVIE_KEY: movie}, **Space.of_movie(movie).settings()}
+    return pixels, settings, "labels"
 
 
 def tracks_layer(cells: cellvjepa.Cells, movie: cellvjepa.Movie) -> LayerData:

@@ -10,13 +10,11 @@ import pandas as pd
 
 import cellvjepa
 from napari_cellvjepa._layers import LayerData, Space
+from napari_cellvjepa._palette import PALETTE, kind_colours
 
 STORE_KEY = "cellvjepa_store"  # in a layer's metadata: the path of the store whose rows it shows
+ROW_COLUMN = "store_row"  # in a layer's features: which row of the store a point is, whatever other points were taken away
 MOST_LAYERS = 12
-NO_CLUSTER = "unassigned"
-
-# Told apart also by people who are colour-blind (Okabe and Ito 2008; black and white left out).
-PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
 
 
 def points_layers(found: cellvjepa.Embeddings, space: Space | None = None) -> list[LayerData]:
@@ -33,26 +31,27 @@ def points_layers(found: cellvjepa.Embeddings, space: Space | None = None) -> li
     space
         Of the movie, where it is known; else it is taken from the table.
     """
+    movies = found.table["movie"].unique()[:MOST_LAYERS]
+    return [points_layer(found, movie, space, visible=not number) for number, movie in enumerate(movies)]
+
+
+def points_layer(found: cellvjepa.Embeddings, movie: str, space: Space | None = None, *, visible: bool = True) -> LayerData:
+    """Return the rows of one movie of a store as a Points layer; see :func:`points_layers`."""
     stem = found.path.name.removesuffix(".zarr")
-    movies = found.table["movie"].unique()
-    whole_stack = found.provenance.clip_shape.z in ("max", "stack")
-    layers: list[LayerData] = []
-    for movie in movies[:MOST_LAYERS]:
-        rows = found.table[found.table["movie"] == movie]
-        here = space or _space_of_rows(rows)
-        positions, scale = _centres(rows, here, whole_stack)
-        features = _features(found, rows)
-        settings = {
-            **here.settings(),
-            "scale": scale,
-            "name": stem if len(movies) == 1 else f"{stem}: {movie}",
-            "features": features,
-            "metadata": {STORE_KEY: str(found.path)},
-            "visible": not layers,
-            **_marks(features, _extent_px(found, rows)),
-        }
-        layers.append((positions, settings, "points"))
-    return layers
+    rows = found.table[found.table["movie"] == movie]
+    here = space or _space_of_rows(rows)
+    positions, scale = _centres(rows, here, whole_stack=found.provenance.clip_shape.z in ("max", "stack"))
+    features = _features(found, rows)
+    settings = {
+        **here.settings(),
+        "scale": scale,
+        "name": stem if len(rows) == len(found) else f"{stem}: {movie}",
+        "features": features,
+        "metadata": {STORE_KEY: str(found.path)},
+        "visible": visible,
+        **_marks(features, _extent_px(found, rows)),
+    }
+    return positions, settings, "points"
 
 
 def _space_of_rows(rows: pd.DataFrame) -> Space:
@@ -88,7 +87,7 @@ def _centres(rows: pd.DataFrame, space: Space, whole_stack: bool) -> tuple[npt.N
 
 def _features(found: cellvjepa.Embeddings, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of the table and of UMAP; clusters are names, not numbers."""
-    features = rows.reset_index(drop=True)
+    features = rows.reset_index(drop=True).assign(**{ROW_COLUMN: rows.index.to_numpy()})
     if "cluster" in features:
         features["cluster"] = features["cluster"].astype(str)
     if (umap := found.projections.get("X_umap")) is not None:
@@ -114,13 +113,14 @@ def _marks(features: pd.DataFrame, extent_px: float) -> dict[str, Any]:
         "border_width": 0.03 if grid else 0.07,
     }
     if "cluster" in features:
-        return {**marks, "border_color": "cluster", "border_color_cycle": _colours(features["cluster"])}
+        return {**marks, "border_color": "cluster", "border_color_cycle": kind_colours(features["cluster"])}
     if "umap_1" in features:
         return {**marks, "border_color": "umap_1", "border_colormap": "viridis"}
     return marks
 
 
-def _colours(clusters: pd.Series[str]) -> dict[str, str]:
-    """Return a colour for each cluster, the same ones for the same names, and gray for none."""
-    names = sorted(set(clusters) - {NO_CLUSTER}, key=lambda name: (len(name), name))
-    return {NO_CLUSTER: "#9a9a9a"} | {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+def renew_features(layer: Any, found: cellvjepa.Embeddings) -> None:
+    """Give the points of a layer the columns that the store has now."""
+    rows = found.table.iloc[layer.features[ROW_COLUMN].to_numpy()]
+    if missing := [name for name in rows.columns if name not in layer.features]:
+        layer.features = layer.features.assign(**{name: rows[name].to_numpy() for name in missing})

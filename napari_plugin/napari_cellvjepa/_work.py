@@ -127,3 +127,4 @@ class Work(QObject):
             self._bar.close()
             self._bar = None
         self.ended.emit(self.cancelled)
+        self.deleteLater()  # else whoever is connected to it by a closure would live on with it

@@ -151,3 +151,42 @@ def bare(qtbot: Any) -> tuple[Any, Any]:
     widget = EmbedWidget(viewer)
     qtbot.addWidget(widget)
     return viewer, widget
+
+
+@pytest.fixture
+def mapped_store(toy_store: Path) -> Path:
+    """The toy's store with a map and clusters that are made up: eight rows on a circle, four clusters of two.
+
+    The two windows of a track are a cluster.
+    """
+    from cellvjepa.embedding.store import revise_store
+
+    turn = 2 * np.pi * np.arange(8) / 8
+    umap = np.column_stack([np.cos(turn), np.sin(turn)]).astype(np.float32)
+    clusters = pd.DataFrame({"cluster": [str(i // 2) for i in range(8)]})
+    revise_store(toy_store, columns=clusters, projections={"X_umap": umap}, steps={"X_umap": {"method": "umap"}})
+    return toy_store
+
+
+@pytest.fixture
+def two_fields(toy: Path, run_folder: Path, tmp_path: Path) -> Path:
+    """A store of two movies, which are the toy twice: rows 0 to 7 and 8 to 15."""
+    import shutil
+
+    import cellvjepa
+
+    folder = tmp_path / "fields"
+    folder.mkdir()
+    cells = pd.read_csv(toy / "cells.csv")
+    for name in ("a.ome.tif", "b.ome.tif"):
+        shutil.copy(toy / "toy.ome.tif", folder / name)
+    pd.concat([cells.assign(movie=name) for name in ("a.ome.tif", "b.ome.tif")]).to_csv(folder / "cells.csv", index=False)
+    archive = cellvjepa.open_archive(folder)
+    movies = [cellvjepa.with_levels(movie) for movie in archive.movies]
+    encoder, card = cellvjepa.load_encoder(run_folder)
+    config = cellvjepa.Config.model_validate(card.provenance["config"])
+    shape = cellvjepa.ClipShape.of(config.clip)
+    windows = cellvjepa.track_windows(movies, cellvjepa.read_cells(folder / "cells.csv", archive), shape)
+    return cellvjepa.embed_windows(
+        encoder, movies, windows, shape, config.embed, tmp_path / "fields.zarr", cellvjepa.Source.of(card, run_folder, [folder])
+    )

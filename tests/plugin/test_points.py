@@ -13,7 +13,7 @@ from napari.layers import Points
 
 import cellvjepa
 from napari_cellvjepa._layers import Space
-from napari_cellvjepa._points import MOST_LAYERS, STORE_KEY, points_layers
+from napari_cellvjepa._points import MOST_LAYERS, ROW_COLUMN, STORE_KEY, points_layers
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_features_are_the_columns_and_the_map(found: cellvjepa.Embeddings) -> No
     umap = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
     ((data, settings, _),) = points_layers(replace(found, projections={"X_umap": umap}))
     layer = Points(data, **settings)
-    assert {*found.table.columns, "umap_1", "umap_2"} == {*layer.features.columns}
+    assert {*found.table.columns, "umap_1", "umap_2", ROW_COLUMN} == {*layer.features.columns}
     np.testing.assert_array_equal(layer.features["umap_2"], umap[:, 1])
     assert len(np.unique(layer.border_color, axis=0)) > 4  # coloured by the place on the map
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import sys
 import time
@@ -52,7 +51,6 @@ def of_ours(places: np.ndarray, kinds: np.ndarray, app: Any) -> dict[str, float]
     plot.resize(_SIZE_PX, _SIZE_PX)
     plot.show()
     app.processEvents()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.perf_counter()
     colours = colouring("kind", kinds)
     none = np.zeros(len(places), bool)
@@ -81,7 +79,6 @@ def of_ours(places: np.ndarray, kinds: np.ndarray, app: Any) -> dict[str, float]
         "lasso of 200 corners": timed(lambda: inside(points, line)),
         "selection drawn": timed(lambda: (plot.paint(colours, chosen), plot.picture())),
         "point under the mouse": timed(lambda: plot.nearest(middle)),
-        "peak memory [MB]": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
     }
     plot.close_canvas()
     plot.close()

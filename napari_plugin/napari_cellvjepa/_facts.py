@@ -1,0 +1,15 @@
+"""What is known about a row of a store, in words."""
+
+from __future__ import annotations
+
+import cellvjepa
+
+
+def described_row(found: cellvjepa.Embeddings, row: int, colour: str) -> str:
+    """Say in a line or two what a row is: movie, track, frames, and the value that colours it."""
+    facts = found.table.iloc[row]
+    track = f" · track {facts['track_id']}" if facts["track_id"] >= 0 else ""
+    text = f"{facts['movie']}{track} · frames {facts['t_start']}-{facts['t_stop'] - 1}"
+    shown = [name for name in dict.fromkeys((colour, "cluster")) if name in facts.index and name not in ("movie", "track_id")]
+    values = [f"{name} {facts[name]:.4g}" if isinstance(facts[name], float) else f"{name} {facts[name]}" for name in shown]
+    return "\n".join([text, " · ".join(values)]).strip()

@@ -1,0 +1,68 @@
+"""The movies behind a store, opened when one of their cells is to be seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cellvjepa
+
+
+class Movies:
+    """The movies of a store by name; an archive is opened once.
+
+    Parameters
+    ----------
+    found
+        The store, which knows the paths of its archives.
+    """
+
+    def __init__(self, found: cellvjepa.Embeddings) -> None:
+        self._found = found
+        self._opened: dict[str, cellvjepa.Movie] = {}
+        self._levelled: dict[str, cellvjepa.Movie] = {}
+
+    def movie(self, name: str, progress: cellvjepa.Progress, elsewhere: Path | None = None) -> cellvjepa.Movie:
+        """Return a movie with its levels; takes as long as opening its archive (not in the window's thread).
+
+        Parameters
+        ----------
+        name
+            As the store's table has it.
+        elsewhere
+            Where the movies are now, if they have been moved.
+
+        Raises
+        ------
+        UserError
+            If it is not where the store says.
+        """
+        if name not in self._levelled:
+            if name not in self._opened:
+                self._open(name, progress, elsewhere)
+            progress("measuring grey levels", 0, 0)
+            self._levelled[name] = cellvjepa.with_levels(self._opened[name])
+        return self._levelled[name]
+
+    def known(self, name: str) -> cellvjepa.Movie | None:
+        """Return a movie that has been opened before, or None."""
+        return self._levelled.get(name)
+
+    def masks(self, name: str) -> cellvjepa.Movie | None:
+        """Return the label image that a store's cells were taken from, if there is one and it is still there."""
+        uri = self._found.provenance.label_images.get(name)
+        try:
+            return cellvjepa.open_movie(uri) if uri else None
+        except cellvjepa.UserError:
+            return None  # the movie can be seen without
+
+    def _open(self, name: str, progress: cellvjepa.Progress, elsewhere: Path | None) -> None:
+        source = self._found.provenance.source
+        places = [str(elsewhere)] if elsewhere else list(source.archives)
+        for place in places:
+            if "://" in place or Path(place).exists():
+                for movie in cellvjepa.open_archive(place, source.given, progress=progress).movies:
+                    self._opened.setdefault(movie.name, movie)
+                if name in self._opened:
+                    return
+        looked = ", ".join(places) or "nowhere"
+        raise cellvjepa.UserError(f"the movie '{name}' is not there (looked in {looked})", "say under 'Movies' where they are now", self._found.path)
