@@ -100,7 +100,8 @@ def read_labels(path: str | os.PathLike[str], table: pd.DataFrame) -> Labels:
     notes += _unused(lines, matches, table)
     chosen, undecided = _one_per_row(matches)
     if undecided:
-        notes.append(f"{undecided} windows lie half in one label and half in another and are not used")
+        windows, are = ("1 window lies", "is") if undecided == 1 else (f"{undecided} windows lie", "are")
+        notes.append(f"{windows} half in one label and half in another and {are} not used")
     names = chosen["label"].to_numpy(dtype=str)
     if len(set(names)) < 2:
         raise UserError(f"only one class is left: all {len(names)} labelled rows are '{names[0]}'", "label cells of at least two classes", path)

@@ -76,7 +76,7 @@ def test_a_window_halfway_between_two_labels_is_left_out(tmp_path: Path, table: 
     text = "movie,track_id,label,t_start,t_stop\na.tif,1,rest,0,12\na.tif,1,move,12,24\n"
     found = read_labels(write(tmp_path, text), table)
     assert found.rows_N.tolist() == [0, 2]
-    assert found.notes == ("1 windows lie half in one label and half in another and are not used",)
+    assert found.notes == ("1 window lies half in one label and half in another and is not used",)
 
 
 def test_labels_that_cover_no_window_are_counted(tmp_path: Path, table: pd.DataFrame) -> None:
