@@ -17,6 +17,7 @@ from napari_cellvjepa._columns import Columns, read_columns, read_store
 from napari_cellvjepa._elsewhere import Elsewhere
 from napari_cellvjepa._facts import described_row
 from napari_cellvjepa._journey import Journey
+from napari_cellvjepa._latest import Latest
 from napari_cellvjepa._legend import Legend
 from napari_cellvjepa._link import Link
 from napari_cellvjepa._linking import stores_in
@@ -28,7 +29,6 @@ from napari_cellvjepa._scatter import Scatter
 from napari_cellvjepa._similar import SimilarCells
 from napari_cellvjepa._stores import StoreLine
 from napari_cellvjepa._toolbar import Toolbar
-from napari_cellvjepa._work import Work
 
 _NO_STORE = "Open a store of embeddings: NAME.zarr, made by Embed or by `cellvjepa embed`."
 
@@ -45,7 +45,7 @@ class ExploreWidget(QWidget):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._works: dict[str, Work] = {}
+        self._reading_store, self._reading_columns = Latest(self), Latest(self)
         self._columns: Columns | None = None
         self._colouring: Colouring = plain(0)
         self._row = -1
@@ -137,7 +137,8 @@ class ExploreWidget(QWidget):
     def open_store(self, path: str | Path) -> None:
         """Open a store and plot it; its points come into the viewer if they are not there."""
         self._opening = str(path)
-        self._do("open", partial(read_store, Path(path)), "Opening the store", self._show_store)
+        do = partial(read_store, Path(path))
+        self._reading_store.do(do, "Opening the store", self._show_store, failed=self.about.setText, ended=self._store_read)
 
     def _show_store(self, columns: Columns | None) -> None:
         same = columns is not None and self._columns is not None and columns.found.path == self._columns.found.path
@@ -178,7 +179,8 @@ class ExploreWidget(QWidget):
         if all(columns.at_hand(name) for name in names):
             then()
         else:
-            self._do("read", partial(read_columns, columns, names), "Reading columns", lambda _: then())
+            do = partial(read_columns, columns, names)
+            self._reading_columns.do(do, "Reading columns", lambda _: then(), failed=self.about.setText)
 
     def _draw_all(self) -> None:
         if self._columns is None:
@@ -275,30 +277,13 @@ class ExploreWidget(QWidget):
         shown = row if row >= 0 else self._row
         self.facts.setText(described_row(self._columns.found, shown, self.plotted.colour.currentText()))
 
-    def _do(self, part: str, do: Any, title: str, then: Any) -> None:
-        """Do long work in another thread; the same kind of work that is under way is given up."""
-        if part in self._works:
-            self._works.pop(part).cancel()
-        work = Work(do, title)
-        self._works[part] = work
-        work.succeeded.connect(lambda result: then(result) if self._works.get(part) is work and isalive(self) else None)  # type: ignore[no-untyped-call]
-        work.failed.connect(self.about.setText)
-        work.ended.connect(lambda cancelled: self._forget(part, work))
-        work.start()
-
-    def _forget(self, part: str, work: Work) -> None:
-        if self._works.get(part) is work:
-            del self._works[part]
-            if part == "open":
-                self._opening = ""
+    def _store_read(self) -> None:
+        self._opening = ""
 
     def leave(self) -> None:
         """Stop all work and let go of the viewer."""
-        for work in self._works.values():
-            work.cancel()
-        self._works.clear()
-        for cancel in (self.journey.cancel, self.naming.cancel, self.similar.cancel):
-            cancel()
+        for part in (self._reading_store, self._reading_columns, self.journey, self.naming, self.similar):
+            part.cancel()
         for close in (self.link.close, self.labels.close, self.clicks.close):
             close()
         self.plot.close_canvas()

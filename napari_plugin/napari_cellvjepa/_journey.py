@@ -11,11 +11,11 @@ from qtpy.QtCore import QObject, Signal
 
 import cellvjepa
 from napari_cellvjepa._io import labels_of
+from napari_cellvjepa._latest import Latest
 from napari_cellvjepa._layers import LayerData, Space, image_layers, labels_layer
 from napari_cellvjepa._linking import add_movie, go_to, movie_layers, show_movie, stores_in
 from napari_cellvjepa._movies import Movies
 from napari_cellvjepa._points import points_layer
-from napari_cellvjepa._work import Work
 
 
 class Journey(QObject):
@@ -41,7 +41,7 @@ class Journey(QObject):
         super().__init__()
         self._viewer = viewer
         self._found: cellvjepa.Embeddings | None = None
-        self._work: Work | None = None
+        self._reading = Latest(self)
         self._opening = ""
         self._wanted = -1
         self.movies: Movies | None = None
@@ -67,27 +67,20 @@ class Journey(QObject):
             return  # whichever of its cells is asked for last
         self.cancel()
         self._opening, self._wanted = name, row
-        work = Work(partial(_opened, self.movies, name, self.elsewhere()), "Opening the movie")
-        work.succeeded.connect(partial(self._add, work))
-        work.failed.connect(self.failed)
-        work.ended.connect(partial(self._end, work))
-        self._work = work
-        work.start()
+        do = partial(_opened, self.movies, name, self.elsewhere())
+        self._reading.do(do, "Opening the movie", self._add, failed=self.failed.emit, ended=self._end)
 
     def cancel(self) -> None:
         """Give up opening a movie."""
-        if self._work is not None:
-            self._work.cancel()
-        self._work, self._opening = None, ""
+        self._reading.cancel()
+        self._opening = ""
 
     @property
     def under_way(self) -> bool:
         """Whether a movie is being opened."""
-        return self._work is not None
+        return self._reading.under_way
 
-    def _add(self, work: Work, layers: list[LayerData]) -> None:
-        if work is not self._work or self._found is None:
-            return
+    def _add(self, layers: list[LayerData]) -> None:
         add_movie(self._viewer, layers)
         self._arrive()
 
@@ -104,9 +97,8 @@ class Journey(QObject):
         go_to(self._viewer, found, row, image)
         self.arrived.emit(row)
 
-    def _end(self, work: Work, cancelled: bool) -> None:
-        if work is self._work:
-            self._work, self._opening = None, ""
+    def _end(self) -> None:
+        self._opening = ""
 
 
 def _opened(movies: Movies, name: str, elsewhere: Path | None, progress: cellvjepa.Progress) -> list[LayerData]:

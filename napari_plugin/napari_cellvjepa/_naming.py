@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from napari.utils.notifications import show_error, show_info
-from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 import cellvjepa
 from napari_cellvjepa._choosers import PathLine
+from napari_cellvjepa._latest import Latest
 from napari_cellvjepa._palette import NO_CLUSTER
-from napari_cellvjepa._work import Work
 
 COLUMN = "named"  # of the store: what people called clusters
 
@@ -38,7 +37,7 @@ class Naming(QWidget):
         super().__init__()
         self._found: cellvjepa.Embeddings | None = None
         self._chosen_N: npt.NDArray[np.bool_] = np.zeros(0, bool)
-        self._work: Work | None = None
+        self._saving = Latest(self)
         self.name = QLineEdit()
         self.name.setPlaceholderText("e.g. mitosis")
         self.annotator = QLineEdit(_user())
@@ -105,9 +104,7 @@ class Naming(QWidget):
 
     def cancel(self) -> None:
         """Give up what is under way."""
-        if self._work is not None:
-            self._work.cancel()
-        self._work = None
+        self._saving.cancel()
 
     def _name(self) -> str:
         if not self._chosen_N.any():
@@ -122,12 +119,8 @@ class Naming(QWidget):
         return self._found
 
     def _begin(self, do: Any, title: str, then: Any) -> None:
-        work = Work(do, title)
-        work.succeeded.connect(lambda result: then(result) if isalive(self) else None)  # type: ignore[no-untyped-call]
-        work.ended.connect(lambda cancelled: self._enable(True) if isalive(self) else None)  # type: ignore[no-untyped-call]
-        self._work = work
         self._enable(False)
-        work.start()
+        self._saving.do(do, title, then, ended=partial(self._enable, True))
 
     def _enable(self, ready: bool) -> None:
         self.as_labels.setEnabled(ready)

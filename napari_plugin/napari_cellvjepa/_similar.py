@@ -7,12 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QHeaderView, QLabel, QPushButton, QSpinBox, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 import cellvjepa
-from napari_cellvjepa._work import Work
+from napari_cellvjepa._latest import Latest
 
 _ROW = Qt.ItemDataRole.UserRole
 
@@ -35,7 +34,7 @@ class SimilarCells(QWidget):
         super().__init__()
         self._found: cellvjepa.Embeddings | None = None
         self._index: Any = None
-        self._work: Work | None = None
+        self._search = Latest(self)
         self._row = -1
         self.search = QPushButton("More like this")
         self.search.setToolTip("<qt>Find the cells of the whole store that are most similar to the one that was clicked last.</qt>")
@@ -89,21 +88,14 @@ class SimilarCells(QWidget):
         """Find cells that are similar."""
         if self._found is None or self._row < 0:
             return
-        self.cancel()
-        work = Work(partial(_search, self._index, self._found.path, self._row, self.count.value()), "More like this")
-        work.succeeded.connect(partial(self._show, work))
-        work.failed.connect(self.status.setText)
-        work.ended.connect(partial(self._end, work))
-        self._work = work
+        do = partial(_searched, self._index, self._found.path, self._row, self.count.value())
+        self._search.do(do, "More like this", self._show, failed=self.status.setText, ended=self._enable)
         self._enable()
         self.status.setText("searching …")
-        work.start()
 
     def cancel(self) -> None:
         """Give up a search."""
-        if self._work is not None:
-            self._work.cancel()
-        self._work = None
+        self._search.cancel()
 
     def rows(self) -> list[int]:
         """Return the rows in the list, the most similar first."""
@@ -116,9 +108,7 @@ class SimilarCells(QWidget):
         clip = str(self._found.table["clip_id"].iloc[self._row])
         return shlex.join(["cellvjepa", "similar", str(self._found.path), "--clip", clip, "--count", str(self.count.value())])
 
-    def _show(self, work: Work, result: Any) -> None:
-        if work is not self._work or not isalive(self):  # type: ignore[no-untyped-call]
-            return
+    def _show(self, result: Any) -> None:
         self._index, neighbours = result
         self._empty()
         for facts in neighbours.table.itertuples():
@@ -130,11 +120,6 @@ class SimilarCells(QWidget):
         more = "" if neighbours.exact else " Others may be as similar as the last of these."
         self.status.setText(f"{len(neighbours.table)} cells most similar to {self._found.table['clip_id'].iloc[neighbours.row]}.{more}")  # type: ignore[union-attr]
 
-    def _end(self, work: Work, cancelled: bool) -> None:
-        if work is self._work and isalive(self):  # type: ignore[no-untyped-call]
-            self._work = None
-            self._enable()
-
     def _empty(self) -> None:
         with QSignalBlocker(self.list):  # while lines go, the next one becomes current: nobody chose it
             self.list.clear()
@@ -145,12 +130,12 @@ class SimilarCells(QWidget):
 
     def _enable(self) -> None:
         ready = self._found is not None and self._row >= 0
-        self.search.setEnabled(ready and self._work is None)
+        self.search.setEnabled(ready and not self._search.under_way)
         self.copy.setEnabled(ready)
         self.select.setEnabled(self.list.topLevelItemCount() > 0)
 
 
-def _search(index: Any, store: Path, row: int, count: int, progress: cellvjepa.Progress) -> tuple[Any, Any]:
+def _searched(index: Any, store: Path, row: int, count: int, progress: cellvjepa.Progress) -> tuple[Any, Any]:
     """Search a store, which is made ready for it the first time (in the other thread)."""
     opened = index or cellvjepa.open_index(store, progress=progress)
     progress("comparing", 0, 0)
