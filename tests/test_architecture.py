@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cellvjepa"
+PLUGIN = ROOT / "napari_plugin" / "napari_cellvjepa"
+PLUGIN_ROOMS = ["parts", "plot", "layers", "clips"]  # and then the docks
 GROUND = {"errors", "progress", "writing", "shipped", "config"}
 MAY_IMPORT = {
     "errors": set(),
@@ -73,6 +75,14 @@ def test_the_plugin_uses_public_names_only() -> None:
         for module in imported_modules(file):
             assert module.split(".")[0] not in {"torch", "zarr", "dask", "anndata", "tifffile"}, f"{file.name} imports {module}"
             assert not module.startswith("cellvjepa.") or module.count(".") == 1, f"{file.name} imports {module}: use `import cellvjepa`"
+
+
+@pytest.mark.parametrize("file", sorted(PLUGIN.rglob("*.py")), ids=lambda f: str(f.relative_to(PLUGIN)))
+def test_rooms_of_the_plugin_import_only_from_rooms_above_and_docks_not_from_each_other(file: Path) -> None:
+    room = file.relative_to(PLUGIN).parts[0].removesuffix(".py")
+    below = PLUGIN_ROOMS.index(room) if room in PLUGIN_ROOMS else len(PLUGIN_ROOMS)
+    reached = {module.split(".")[1] for module in imported_modules(file) if module.startswith("napari_cellvjepa.")}
+    assert not reached - {room, *PLUGIN_ROOMS[:below]}, file
 
 
 def test_importing_the_package_is_light() -> None:

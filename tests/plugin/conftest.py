@@ -129,7 +129,7 @@ def notices(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 @pytest.fixture
 def dock(make_napari_viewer: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     """A function that opens a viewer with the Embed dock in it, and returns both."""
-    from napari_cellvjepa._embed import EmbedWidget
+    from napari_cellvjepa.embed.dock import EmbedWidget
 
     def make() -> tuple[Any, EmbedWidget]:
         viewer = make_napari_viewer()
@@ -145,7 +145,7 @@ def bare(qtbot: Any) -> tuple[Any, Any]:
     """A viewer without a window, and an Embed widget for it: enough where nothing is drawn, and much faster."""
     from napari.components import ViewerModel
 
-    from napari_cellvjepa._embed import EmbedWidget
+    from napari_cellvjepa.embed.dock import EmbedWidget
 
     viewer = ViewerModel()
     widget = EmbedWidget(viewer)

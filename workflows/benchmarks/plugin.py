@@ -42,10 +42,10 @@ def timed(do: Callable[[], object], times: int = 5) -> float:
 
 
 def of_ours(places: np.ndarray, kinds: np.ndarray, app: Any) -> dict[str, float]:
-    from napari_cellvjepa._dots import Box
-    from napari_cellvjepa._lasso import inside
-    from napari_cellvjepa._palette import colouring
-    from napari_cellvjepa._scatter import Scatter
+    from napari_cellvjepa.plot.dots import Box
+    from napari_cellvjepa.plot.lasso import inside
+    from napari_cellvjepa.plot.palette import colouring
+    from napari_cellvjepa.plot.scatter import Scatter
 
     plot = Scatter()
     plot.resize(_SIZE_PX, _SIZE_PX)
@@ -113,7 +113,7 @@ def from_click_to_cell(app: Any) -> dict[str, float]:
     import napari
     import pandas as pd
 
-    from napari_cellvjepa._linking import go_to
+    from napari_cellvjepa.layers.linking import go_to
 
     class Found:
         """As much of a store as the way needs."""

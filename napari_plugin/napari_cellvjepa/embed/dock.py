@@ -1,0 +1,246 @@
+"""The Embed dock: from the movie you look at to a store of embeddings, and its points in the viewer."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image, Labels, Points, Tracks
+from napari.utils.notifications import show_error, show_info
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+import cellvjepa
+from napari_cellvjepa.embed.request import Done, Request, carry_out
+from napari_cellvjepa.layers.of_movies import MOVIE_KEY, Shown, Space, cells_from, described, shown_by
+from napari_cellvjepa.layers.points import STORE_KEY, points_layers
+from napari_cellvjepa.parts.choosers import LayerBox, PathLine
+from napari_cellvjepa.parts.docked import Docked
+from napari_cellvjepa.parts.form import SectionForm
+from napari_cellvjepa.parts.work import Work
+
+_EVERYWHERE = "everywhere, on a grid"
+_HOW = {
+    Tracks: "windows along each track",
+    Labels: "pixel values are track ids; windows along each track",
+    Points: "one window around each point, or along tracks where the points have a track_id",
+    type(None): "windows tile the whole image",
+}
+
+
+class EmbedWidget(Docked):
+    """Embeds the movie of an image layer in another thread.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose layers are offered and that gets the points.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._work: Work | None = None
+        self._space: Space | None = None
+        self._folder = Path.home()
+        self._suggested = ""
+        self._make_inputs()
+        self._lay_out()
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered, events.renamed, self._viewer.layers.selection.events.active):
+            event.connect(self._offer_layers)
+        self._offer_layers()
+        self._be_busy(False)
+
+    def _make_inputs(self) -> None:
+        self.movie = LayerBox("no image layer")
+        self.about_movie = _caption()
+        self.all_channels = QCheckBox("all channels of this movie")
+        self.all_channels.setChecked(True)
+        self.all_channels.setToolTip("Each channel is encoded by itself; their vectors stand side by side in the store.")
+        self.cells = LayerBox(_EVERYWHERE)
+        self.about_cells = _caption()
+        self.model = PathLine("folder of a run", {"Folder of a run …": _ask_run, "encoder.safetensors …": _ask_weights})
+        self.model.setToolTip("<qt>What <tt>cellvjepa pretrain</tt> left behind: its folder, or the file <tt>encoder.safetensors</tt> in it.</qt>")
+        self.store = PathLine("folder to write, NAME.zarr", {"Where the store is to stand": self._ask_store})
+        self.store.setToolTip("<qt>A new folder for the vectors and their table (AnnData on Zarr). An interrupted embedding goes on here.</qt>")
+        self.options = SectionForm(cellvjepa.Config().embed)
+        self.start = QPushButton("Embed")
+        self.stop = QPushButton("Cancel")
+        self.bar = QProgressBar()
+        self.status = _caption()
+        self.movie.currentIndexChanged.connect(self._describe)
+        self.cells.currentIndexChanged.connect(self._describe)
+        self.start.clicked.connect(self._start)
+        self.stop.clicked.connect(self._cancel)
+
+    def _lay_out(self) -> None:
+        self._inputs = QWidget()
+        form = QFormLayout(self._inputs)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Movie", self.movie)
+        form.addRow("", self.about_movie)
+        form.addRow("", self.all_channels)
+        form.addRow("Cells", self.cells)
+        form.addRow("", self.about_cells)
+        form.addRow("Model", self.model)
+        form.addRow("Save as", self.store)
+        more = QCollapsible("Windows and batches", expandedIcon="▾", collapsedIcon="▸")
+        more.addWidget(self.options)
+        form.addRow(more)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.start, 1)
+        buttons.addWidget(self.stop)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self._inputs)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.status)
+        layout.addStretch(1)
+
+    def _offer_layers(self, event: object = None) -> None:
+        """Offer the layers that are there now."""
+        if not isalive(self):  # type: ignore[no-untyped-call]
+            return  # the window has been closed and its layers go one by one
+        layers = list(self._viewer.layers)
+        images = [layer for layer in layers if isinstance(layer, Image)]
+        active, present = self._viewer.layers.selection.active, self.movie.layer()
+        self.movie.offer(images, best=next((layer for layer in (active, present, *images) if layer in images), None))
+        cells = [layer for layer in layers if isinstance(layer, Tracks | Labels | Points) and STORE_KEY not in layer.metadata]
+        near = _on_top_of(self.movie.layer(), layers)
+        likely = [layer for kind in (Tracks, Labels) for layer in cells if isinstance(layer, kind) and layer in near]
+        self.cells.offer(cells, best=next(iter(likely), None))
+
+    def _describe(self) -> None:
+        """Say what has been chosen, and suggest a place for the store."""
+        shown = self._shown(quietly=True)
+        several = shown is not None and len(shown.movie.channels) > 1
+        self.all_channels.setVisible(several)
+        self.about_movie.setText(described(shown) if shown else "Open a movie, or one of File > Open Sample > cellvjepa.")
+        self.about_cells.setText(_HOW[type(self.cells.layer())])
+        if shown and self.store.text() == self._suggested:
+            stem = Path(shown.movie.name).name.partition(".")[0]
+            self._suggested = str(self._folder / f"{stem}_embeddings.zarr")
+            self.store.set_text(self._suggested)
+
+    def _shown(self, quietly: bool = False) -> Shown | None:
+        layer = self.movie.layer()
+        try:
+            return None if layer is None else shown_by(layer)
+        except cellvjepa.UserError:
+            if quietly:
+                return None
+            raise
+
+    def _request(self) -> tuple[Request, Space]:
+        """Return what the form asks for, with nothing in it that belongs to a layer."""
+        shown = self._shown()
+        if shown is None:
+            raise cellvjepa.UserError("there is no image layer to embed", "open a movie first", "Movie")
+        if not self.model.text():
+            raise cellvjepa.UserError("no model is chosen", "choose the folder of a run; `cellvjepa pretrain` makes one from your movies", "Model")
+        if not self.store.text():
+            raise cellvjepa.UserError("no place for the embeddings is chosen", "choose a folder to write, NAME.zarr", "Save as")
+        request = Request(
+            movie=shown.movie,
+            channels=None if self.all_channels.isChecked() else (shown.channel,),
+            cells=cells_from(self.cells.layer(), shown),
+            model=Path(self.model.text()).expanduser(),
+            store=Path(self.store.text()).expanduser(),
+            embed=self.options.value(),
+        )
+        return request, shown.space
+
+    def _start(self) -> None:
+        try:
+            request, self._space = self._request()
+        except cellvjepa.UserError as error:
+            show_error(str(error))
+            self.status.setText(str(error))
+            return
+        self._work = Work(partial(carry_out, request), "Embedding")
+        self._work.progressed.connect(self._show_progress)
+        self._work.succeeded.connect(self._add_points)
+        self._work.failed.connect(self.status.setText)
+        self._work.ended.connect(self._finish)
+        self.destroyed.connect(self._work.cancel)
+        self._be_busy(True)
+        self.status.setText("")
+        self._work.start()
+
+    def _cancel(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            self.stop.setEnabled(False)
+            self.status.setText("stopping after this step …")
+
+    def _show_progress(self, stage: str, done: int, total: int) -> None:
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        if self.stop.isEnabled():
+            self.status.setText(f"{stage}: {done:,} of {total:,}" if total else f"{stage} …")
+
+    def _add_points(self, done: Done) -> None:
+        for data, settings, _ in points_layers(done.embeddings, self._space):
+            self._viewer.add_points(data, **settings)
+        self._tell(f"{len(done.embeddings):,} embeddings are in {done.embeddings.path}. {done.note}".rstrip())
+
+    def _finish(self, cancelled: bool) -> None:
+        self._work = None
+        self._be_busy(False)
+        if cancelled:
+            self._tell("Embedding was cancelled. What is done is kept: Embed with the same choices goes on from there.")
+
+    def _tell(self, text: str) -> None:
+        show_info(text)
+        self.status.setText(text)
+
+    def _be_busy(self, busy: bool) -> None:
+        self._inputs.setEnabled(not busy)
+        self.start.setEnabled(not busy)
+        self.stop.setEnabled(busy)
+        self.bar.setVisible(busy)
+        self.bar.setRange(0, 0)
+
+    def _ask_store(self, parent: QWidget) -> str:
+        options = QFileDialog.Option.DontConfirmOverwrite  # what stands there is never overwritten, but gone on with
+        path, _ = QFileDialog.getSaveFileName(parent, "Where the store is to stand", self.store.text(), "Stores (*.zarr)", options=options)
+        self._folder = Path(path).parent if path else self._folder
+        return path
+
+    def leave(self) -> None:
+        """Stop the work and let go of the viewer."""
+        if self._work is not None:
+            self._work.cancel()
+        super().leave()
+
+
+def _on_top_of(image: Any | None, layers: list[Any]) -> list[Any]:
+    """Return the layers that lie between an image and the next movie above it: those that most likely belong to it."""
+    if image is None:
+        return []
+    above = layers[layers.index(image) + 1 :]
+    movie = image.metadata.get(MOVIE_KEY)
+    same_movie = [layer for layer in above if movie is not None and layer.metadata.get(MOVIE_KEY) is movie]
+    return list(takewhile(lambda layer: not isinstance(layer, Image) or layer in same_movie, above))
+
+
+def _caption() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+    label.setStyleSheet("color: palette(mid); font-size: 90%")
+    return label
+
+
+def _ask_run(parent: QWidget) -> str:
+    return QFileDialog.getExistingDirectory(parent, "Folder of a run")
+
+
+def _ask_weights(parent: QWidget) -> str:
+    return QFileDialog.getOpenFileName(parent, "Weights of an encoder", "", "Encoders (*.safetensors)")[0]

@@ -1,0 +1,301 @@
+"""A scatter plot of a store: drawn with vispy; panned, zoomed, pointed at and drawn around with the mouse."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QEvent, QTimer, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+from vispy import scene
+
+from napari_cellvjepa.plot.dots import Box, Dots
+from napari_cellvjepa.plot.lasso import inside
+from napari_cellvjepa.plot.palette import Colouring, plain
+
+Tool: TypeAlias = Literal["pan", "lasso", "rectangle"]
+How: TypeAlias = Literal["new", "add", "subtract"]
+
+_GROUND = "#15171b"
+_REFINE_AFTER_MS = 120  # rest after which what is drawn is fitted to the view
+_HOVER_EVERY_MS = 40
+_CLICK_PX = 4  # a press and a release this near to each other are a click
+_REACH_PX = 9  # a click or the mouse this near to a point mean it
+_LEAST_STEP_PX = 3  # between corners of a lasso
+_MARGIN = 0.06
+
+
+class Scatter(QWidget):
+    """The plot.
+
+    Attributes
+    ----------
+    picked
+        Signal ``(row)``: a point was clicked; -1 for none.
+    enclosed
+        Signal ``(rows, how)``: a line was drawn around rows, bool (N,), which ``"new"`` selects, or which are to ``"add"`` or ``"subtract"``.
+    hovered
+        Signal ``(row)``: the mouse is over a point; -1 when it no longer is.
+    moved
+        Signal: another part of the plane is seen.
+    """
+
+    picked = Signal(int)
+    enclosed = Signal(object, str)
+    hovered = Signal(int)
+    moved = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tool: Tool = "pan"
+        self.how: How = "new"
+        self._canvas = scene.SceneCanvas(bgcolor=_GROUND, keys=None, size=(380, 380))
+        self._view = self._canvas.central_widget.add_view()
+        self._view.camera = scene.PanZoomCamera(interactive=False)
+        self.dots = Dots(self._view.scene)
+        self._line = scene.visuals.Line(parent=self._view.scene, color="white", width=1.5, antialias=True)
+        self._line.order = 10
+        self._line.visible = False
+        self._origin, self._span = np.zeros(2), np.ones(2)
+        self._home = Box(0, 0, 1, 1)
+        self._press: npt.NDArray[np.float64] | None = None
+        self._last: npt.NDArray[np.float64] = np.zeros(2)
+        self._drawn: list[npt.NDArray[np.float64]] = []
+        self._drawing: Tool = "pan"
+        self._over = -1
+        self._refining = self._timer(_REFINE_AFTER_MS, self.refine)
+        self._hovering = self._timer(_HOVER_EVERY_MS, self._hover)
+        for name in ("mouse_press", "mouse_move", "mouse_release", "mouse_wheel", "mouse_double_click"):
+            # Before the scene gets them, and it does not: for each event it would draw everything once more to find out what is hit.
+            getattr(self._canvas.events, name).connect(getattr(self, f"_{name}"), position="first")
+        self._canvas.events.resize.connect(self._resized)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._canvas.native)
+        self._canvas.native.setMouseTracking(True)
+        self.setMinimumSize(220, 200)
+
+    def _timer(self, after_ms: int, then: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(after_ms)
+        timer.timeout.connect(then)
+        return timer
+
+    def show_points(self, x_N: npt.NDArray[Any], y_N: npt.NDArray[Any], alike: bool, colouring: Colouring, chosen_N: npt.NDArray[np.bool_]) -> None:
+        """Plot two columns, all of them in view.
+
+        Parameters
+        ----------
+        x_N, y_N
+            (N,) numbers; rows where one of them is not finite are not drawn.
+        alike
+            Whether both have the same unit.
+        colouring
+            A colour for each row.
+        chosen_N
+            bool (N,): which rows are selected.
+        """
+        both = np.column_stack([np.asarray(x_N, np.float64), np.asarray(y_N, np.float64)])
+        known = both[np.isfinite(both).all(axis=1)]
+        low, high = (known.min(axis=0), known.max(axis=0)) if len(known) else (np.zeros(2), np.ones(2))
+        span = np.where(high > low, high - low, 1.0)
+        self._origin, self._span = low, np.full(2, span.max()) if alike else span
+        # The card counts in float32: large numbers that hardly differ must come near to 0 first.
+        points = ((both - self._origin) / self._span).astype(np.float32)
+        self.dots.mark(None)
+        self.dots.place(points, colouring, chosen_N)
+        width, height = span / self._span
+        self._home = Box(0, 0, float(width), float(height)).wider(1 + 2 * _MARGIN)
+        self._view.camera.aspect = 1 if alike else None
+        self.look_at(self._home)
+        self.refine()
+
+    def show_nothing(self) -> None:
+        """Empty the plot."""
+        self.show_points(np.empty(0), np.empty(0), False, plain(0), np.zeros(0, bool))
+
+    def paint(self, colouring: Colouring, chosen_N: npt.NDArray[np.bool_]) -> None:
+        """Draw the same points in other colours, or with others selected."""
+        self.dots.place(self.dots.points_N2, colouring, chosen_N)
+        self.refine()
+
+    def use_tool(self, tool: str) -> None:
+        """Set what dragging does."""
+        self.tool = cast("Tool", tool)
+
+    def use_how(self, how: str) -> None:
+        """Set what a drawn line is for."""
+        self.how = cast("How", how)
+
+    def mark(self, row: int | None) -> None:
+        """Draw a ring around a row."""
+        self.dots.mark(row)
+        self._canvas.update()
+
+    def reset_view(self) -> None:
+        """Bring all points into view."""
+        self.look_at(self._home)
+
+    def look_at(self, box: Box) -> None:
+        """Bring a part of the plane into view, in units of the plot (all points lie between 0 and 1)."""
+        self._view.camera.rect = (box.x, box.y, box.width, box.height)
+        self._after_move()
+
+    def seen(self) -> Box:
+        """Return the part of the plane that is in view."""
+        width, height = self._canvas.size
+        (x0, y0), (x1, y1) = self._plane((0, height)), self._plane((width, 0))
+        return Box(float(x0), float(y0), float(x1 - x0), float(y1 - y0))
+
+    def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return the values of x and of y at the edges of the view, in the units of the columns."""
+        box = self.seen()
+        x, y = (self._origin + np.array([[box.x, box.y], [box.x + box.width, box.y + box.height]]) * self._span).T
+        return (float(x[0]), float(x[1])), (float(y[0]), float(y[1]))
+
+    def position_px(self, row: int) -> tuple[float, float]:
+        """Return where a row is on the plot, in pixels from the upper left corner."""
+        x, y = self._view.scene.transform.map(self.dots.points_N2[row])[:2]
+        return float(x), float(y)
+
+    def refine(self) -> None:
+        """Fit what is drawn to the view: points one by one, or their density."""
+        self._refining.stop()
+        self.dots.draw(self.seen(), self._canvas.size)
+        self._canvas.update()
+
+    def picture(self) -> npt.NDArray[np.uint8]:
+        """Return what is seen, uint8 (height, width, 4)."""
+        return np.asarray(self._canvas.render(), np.uint8)
+
+    def close_canvas(self) -> None:
+        """Give back what the plot holds of the graphics card."""
+        self._refining.stop()
+        self._hovering.stop()
+        self._canvas.close()
+
+    def _after_move(self) -> None:
+        if self.dots.many:
+            self._refining.start()
+        self._canvas.update()
+        self.moved.emit()
+
+    def _resized(self, event: Any) -> None:
+        self._after_move()
+
+    def _plane(self, position_px: Any) -> npt.NDArray[np.float64]:
+        return np.asarray(self._view.scene.transform.imap(np.asarray(position_px, np.float64))[:2], np.float64)
+
+    def _mouse_press(self, event: Any) -> None:
+        event.blocked = True
+        self._press = self._last = np.asarray(event.pos, np.float64)
+        if event.button == 1 and (self.tool != "pan" or "Shift" in event.modifiers):
+            self._drawing = "lasso" if self.tool == "pan" else self.tool
+            self._drawn = [self._press]
+        self._set_over(-1)
+
+    def _mouse_move(self, event: Any) -> None:
+        event.blocked = True
+        here = np.asarray(event.pos, np.float64)
+        if self._press is None:
+            self._last = here
+            if not self._hovering.isActive():
+                self._hovering.start()
+            return
+        self._drag_to(here)
+
+    def _drag_to(self, here: npt.NDArray[np.float64]) -> None:
+        if self._drawn:
+            self._draw_line(here)
+        elif not self._is_click(here):
+            step = self._plane(self._last) - self._plane(here)
+            self._view.camera.pan(*step)
+            self._last = here
+            self._after_move()
+
+    def _is_click(self, here: npt.NDArray[np.float64]) -> bool:
+        """Tell whether the mouse has not left the place where it was pressed."""
+        assert self._press is not None
+        far = np.abs(here - self._press).max() > _CLICK_PX
+        return not far and bool((self._last == self._press).all()) and len(self._drawn) < 3
+
+    def _mouse_release(self, event: Any) -> None:
+        event.blocked = True
+        here, press = np.asarray(event.pos, np.float64), self._press
+        if press is None:
+            return
+        click = self._is_click(here)
+        if not click:
+            self._drag_to(here)  # vispy leaves out moves that follow each other fast, and so often the last one
+        drawn = self._drawn
+        self._press, self._drawn, self._line.visible = None, [], False
+        self._canvas.update()
+        if click:
+            if event.button == 1:
+                self.picked.emit(self.nearest(here))
+        elif drawn:
+            corners = _rectangle(press, here) if self._drawing == "rectangle" else drawn
+            chosen = inside(self.dots.points_N2, np.array([self._plane(corner) for corner in corners]))
+            self.enclosed.emit(chosen, _how(event.modifiers, self.how))
+
+    def _mouse_wheel(self, event: Any) -> None:
+        event.blocked = True
+        self._view.camera.zoom(0.85 ** float(event.delta[1]), center=self._plane(event.pos))
+        self._after_move()
+
+    def _mouse_double_click(self, event: Any) -> None:
+        event.blocked = True
+
+    def _draw_line(self, here: npt.NDArray[np.float64]) -> None:
+        assert self._press is not None
+        if self._drawing == "rectangle":
+            corners = _rectangle(self._press, here)
+        else:
+            if np.abs(here - self._drawn[-1]).max() >= _LEAST_STEP_PX:
+                self._drawn.append(here)
+            corners = self._drawn
+        self._line.set_data(np.array([self._plane(corner) for corner in (*corners, corners[0])], np.float32))
+        self._line.visible = True
+
+    def nearest(self, position_px: Any) -> int:
+        """Return the row at a place on the plot, or -1."""
+        points = self.dots.points_N2
+        if not len(points):
+            return -1
+        here = self._plane(position_px).astype(np.float32)
+        unit = np.abs(self._plane((1, 1)) - self._plane((0, 0))).astype(np.float32)  # of the plane per pixel
+        reach = _REACH_PX * unit
+        x, y = points.T
+        near = np.flatnonzero((np.abs(x - here[0]) <= reach[0]) & (np.abs(y - here[1]) <= reach[1]))
+        if not len(near):
+            return -1
+        return int(near[np.argmin(np.square((points[near] - here) / unit).sum(axis=1))])
+
+    def _hover(self) -> None:
+        if self._press is None:
+            self._set_over(self.nearest(self._last))
+
+    def _set_over(self, row: int) -> None:
+        if row != self._over:
+            self._over = row
+            self.hovered.emit(row)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Forget what the mouse was over."""
+        self._hovering.stop()
+        self._set_over(-1)
+        super().leaveEvent(event)
+
+
+def _rectangle(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+    (x0, y0), (x1, y1) = one, other
+    return [np.array(corner) for corner in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
+
+
+def _how(modifiers: Any, chosen: How) -> How:
+    """Return what a drawn line is for: keys say more than buttons."""
+    if "Shift" in modifiers:
+        return "add"
+    return "subtract" if "Alt" in modifiers or "Control" in modifiers else chosen
