@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "stories": GROUND | {"movies", "cells", "model", "training", "embedding", "probing", "report"},
     "terminal": {"errors"},
     "cli": GROUND | {"movies", "cells", "model", "training", "embedding", "probing", "report", "stories", "terminal"},
-    "__init__": GROUND | {"movies", "cells", "model", "training", "embedding", "probing", "report"},
+    "__init__": GROUND | {"movies", "cells", "model", "training", "embedding", "probing", "report", "stories"},
     "__main__": {"cli"},
 }
 

@@ -44,10 +44,10 @@ def cluster(
 ) -> None:
     """Project a store to the plane and find clusters; both are added to the store."""
     from cellvjepa.embedding.clusters import cluster as find_clusters
-    from cellvjepa.embedding.project import LANDMARKS, project
+    from cellvjepa.embedding.project import project
 
     with Terminal() as terminal:
-        project(store, projection.value, seed=seed, landmarks=landmarks or LANDMARKS, progress=terminal)
+        project(store, projection.value, seed=seed, landmarks=landmarks, progress=terminal)
         find_clusters(store, method.value, seed=seed, landmarks=landmarks, progress=terminal)
     typer.echo(f"Store: {store} (added {projection.value} and clusters by {method.value})")
 

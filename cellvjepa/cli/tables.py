@@ -36,12 +36,18 @@ def export(
             "or per track and step of a time axis that all movies share.",
         ),
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="labels.csv: its labels become the column 'label' of the table.", metavar="CSV")
+    ] = None,
+    vectors: Annotated[bool, typer.Option(help="With the embeddings and their projections, a column for each number.")] = True,
 ) -> None:
     """Write a store as one table for Python, R or a spreadsheet, or as tracks with embeddings."""
     from cellvjepa.embedding.tables import export as write_table
+    from cellvjepa.probing.label_counts import label_column
 
     with Terminal() as terminal:
-        write_table(store, to, averaged=None if aggregate is None else aggregate.value, progress=terminal)
+        columns = None if labels is None else label_column(store, labels)
+        write_table(store, to, averaged=None if aggregate is None else aggregate.value, columns=columns, vectors=vectors, progress=terminal)
     typer.echo(f"{'Graph' if to.suffix.lower() == '.geff' else 'Table'}: {to}")
 
 

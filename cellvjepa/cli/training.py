@@ -46,6 +46,7 @@ def pretrain(
     from cellvjepa.training.pretrain import pretrain as run_pretraining
     from cellvjepa.training.pretrain import run_config
     from cellvjepa.training.processes import together
+    from cellvjepa.training.stop_file import UntilAsked
 
     if (labels is None) != (cells is None):
         raise UserError("labels and cells belong together", "give both --labels labels.csv and --cells cells.csv, or neither", "pretrain")
@@ -57,8 +58,9 @@ def pretrain(
         watch = None
         if labels is not None and cells is not None and processes.first:
             watch = _watch(archive, cells, labels, values, terminal)
+        progress = UntilAsked(out, terminal) if processes.first else terminal
         try:
-            run_pretraining(archive.movies, out, values, resume=resume, init_from=init_from, watch=watch, progress=terminal, processes=processes)
+            run_pretraining(archive.movies, out, values, resume=resume, init_from=init_from, watch=watch, progress=progress, processes=processes)
         except CollapsedError:
             if processes.first:
                 tell_run(out, archive.movies)

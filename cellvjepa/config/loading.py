@@ -10,10 +10,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from cellvjepa.config.whole import Config
+from cellvjepa.config.whole import Config, differences
 from cellvjepa.errors import UserError
 from cellvjepa.shipped import presets_folder
 from cellvjepa.writing import atomic_path
+
+_BY_SIZE = ("tiny", "small", "base")
 
 
 def load_config(source: str | os.PathLike[str] | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -33,6 +35,19 @@ def load_config(source: str | os.PathLike[str] | None = None, overrides: Sequenc
     """
     values = {} if source is None else _read_yaml(_config_path(source))
     return config_from(values, overrides, "the configuration" if source is None else source)
+
+
+def presets() -> dict[str, str]:
+    """Return the presets and what each is for, in one sentence, the smallest first."""
+    texts = {file.stem: file.read_text(encoding="utf-8") for file in presets_folder().glob("*.yaml")}
+    about = {name: " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#")) for name, text in texts.items()}
+    order = [name for name in _BY_SIZE if name in about]
+    return {name: about[name].partition(". ")[0].rstrip(".") + "." for name in [*order, *sorted(set(about) - set(order))]}
+
+
+def overrides_for(config: Config, base: Config) -> tuple[str, ...]:
+    """Return the ``section.field=value`` overrides that make ``config`` of ``base``, as :func:`load_config` takes them."""
+    return tuple(f"{field}={_as_yaml(value)}" for field, (_, value) in differences(base, config).items())
 
 
 def config_from(values: Mapping[str, Any], overrides: Sequence[str] = (), where: str | os.PathLike[str] = "the configuration") -> Config:
@@ -56,6 +71,11 @@ def save_config(config: Config, path: str | os.PathLike[str]) -> None:
     """Write the complete configuration as YAML."""
     with atomic_path(path) as part:
         part.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
+def _as_yaml(value: Any) -> str:
+    """Write a value on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
 
 
 def _config_path(source: str | os.PathLike[str]) -> Path:

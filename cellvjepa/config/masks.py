@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from cellvjepa.config.section import PositiveFloat, PositiveInt, Section
 
 
-class BlockMaskConfig(Section):
+class BlockMaskConfig(Section, title="Blocks"):
     """One mask generator: blocks that span all time steps (V-JEPA, arXiv 2404.08471, section 3)."""
 
     blocks: PositiveInt = Field(8, title="Blocks", description="Blocks whose union is hidden.")
@@ -33,7 +33,7 @@ class BlockMaskConfig(Section):
         return self
 
 
-class ForecastMaskConfig(Section):
+class ForecastMaskConfig(Section, title="Forecast"):
     """A generator that shows places early in a clip and asks what places late in it will be."""
 
     past: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, title="Past", description="Share of the time steps that may be seen. [0-1]")

@@ -8,11 +8,13 @@ from pydantic import Field, model_validator
 
 from cellvjepa.config.clip import ClipConfig
 from cellvjepa.config.embed import EmbedConfig
+from cellvjepa.config.link import LinkConfig
 from cellvjepa.config.masks import LARGE_BLOCKS, ForecastMaskConfig, MaskConfig, MaskGenerator
 from cellvjepa.config.model import ModelConfig
 from cellvjepa.config.monitor import MonitorConfig
 from cellvjepa.config.probe import ProbeConfig
 from cellvjepa.config.section import Section
+from cellvjepa.config.segment import SegmentConfig
 from cellvjepa.config.training import TrainingConfig
 
 
@@ -26,6 +28,8 @@ class Config(Section):
     monitor: MonitorConfig = Field(default_factory=MonitorConfig, title="Monitor")
     embed: EmbedConfig = Field(default_factory=EmbedConfig, title="Embedding")
     probe: ProbeConfig = Field(default_factory=ProbeConfig, title="Probing")
+    segment: SegmentConfig = Field(default_factory=SegmentConfig, title="Segmentation")
+    link: LinkConfig = Field(default_factory=LinkConfig, title="Linking")
 
     @model_validator(mode="after")
     def _tubelets_fit(self) -> Self:

@@ -17,6 +17,7 @@ from cellvjepa.embedding.encoding import embedding_precision, encode_tokens
 from cellvjepa.embedding.map_image import map_folder, map_is_there, new_map, open_map, place_of
 from cellvjepa.embedding.reading import common_channels, read_batches
 from cellvjepa.embedding.tiles import Tile, Tiling, Values, blended, tile_movie
+from cellvjepa.embedding.token_colours import token_pca
 from cellvjepa.errors import UserError
 from cellvjepa.model.encoder import Encoder
 from cellvjepa.movies.clip_shape import ClipShape
@@ -27,8 +28,6 @@ from cellvjepa.progress import Progress, silent
 from cellvjepa.writing import writable_folder
 
 FEATURES, COLOURS = "features.zarr", "pca.zarr"
-_SAMPLE = 20_000  # tokens that the principal components are fitted on
-_SHOWN = (1, 99)  # percentiles of a component that become black and full colour
 
 
 def write_dense_maps(
@@ -91,7 +90,7 @@ def write_dense_maps(
         if not map_is_there(own / FEATURES, about):
             names = tuple(f"{channel} e{i:03d}" for channel in shape.channels or () for i in range(encoder.shape.dim))
             with new_map(own / FEATURES, place, names, "float16", about) as steps:
-                said = _tokens(encoder, movie, tiling, shape, reference, batch_size, progress)
+                said = tile_tokens(encoder, movie, tiling, shape, reference, batch_size, progress)
                 for step, values_zyxF in blended(tiling, said, len(names)):
                     if not np.isfinite(values_zyxF).all():
                         raise UserError("the encoder's output is not finite", "its training has diverged: use an encoder from before that", movie.uri)
@@ -140,9 +139,10 @@ def tile_batches(
         progress(stage, done, len(tiles))
 
 
-def _tokens(
+def tile_tokens(
     encoder: Encoder, movie: Movie, tiling: Tiling, shape: ClipShape, reference: Reference, batch_size: int, progress: Progress
 ) -> Iterator[tuple[Tile, Values]]:
+    """Yield tiles and their tokens, (t, z, y, x, C D) float32, those of the channels side by side, in the order of the tiling."""
     device = next(encoder.parameters()).device
     factors = position_scale(movie, shape, reference)
     scale_4 = None if factors == (1, 1, 1, 1) else torch.tensor(factors, device=device)
@@ -155,25 +155,11 @@ def _tokens(
 
 def _in_colours(features: Path, tiling: Tiling, progress: Progress) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
     """Yield the first three principal components of each step, (3, Z, Y, X) uint8."""
-    from sklearn.decomposition import PCA
-
     steps, grid = open_map(features), tiling.grid
-    rng = np.random.default_rng(0)
-    share = min(1.0, _SAMPLE / grid.tokens)
-    sample = []
-    for step in range(grid.t):
-        tokens_SF = _tokens_of(np.asarray(steps[step]))
-        sample.append(tokens_SF[rng.random(len(tokens_SF)) < share] if share < 1 else tokens_SF)
-    sample_SF = np.concatenate(sample)
-    components = min(3, *sample_SF.shape)
-    pca = PCA(components, svd_solver="full").fit(sample_SF)
-    low, high = np.percentile(pca.transform(sample_SF), _SHOWN, axis=0)
+    colours = token_pca((_tokens_of(np.asarray(steps[step])) for step in range(grid.t)), grid.tokens)
     for step in range(grid.t):
         progress("colouring", step, grid.t)
-        shares = (pca.transform(_tokens_of(np.asarray(steps[step]))) - low) / np.maximum(high - low, 1e-12)
-        coloured = np.zeros((3, grid.per_step), np.uint8)
-        coloured[:components] = np.rint(255 * np.clip(shares, 0, 1)).T
-        yield step, coloured.reshape(3, grid.z, grid.y, grid.x)
+        yield step, colours.rgb(_tokens_of(np.asarray(steps[step]))).T.reshape(3, grid.z, grid.y, grid.x)
     progress("colouring", grid.t, grid.t)
 
 

@@ -46,7 +46,12 @@ class PrincipalComponents:
 
 
 def project(
-    store: str | os.PathLike[str], method: Literal["umap", "pca"] = "umap", seed: int = 0, *, landmarks: int = LANDMARKS, progress: Progress = silent
+    store: str | os.PathLike[str],
+    method: Literal["umap", "pca"] = "umap",
+    seed: int = 0,
+    *,
+    landmarks: int | None = None,
+    progress: Progress = silent,
 ) -> Embeddings:
     """Compute projections and write them into the store: ``X_pca`` (at most 50 components), and ``X_umap`` on these.
 
@@ -60,7 +65,7 @@ def project(
     seed
         Of UMAP and its landmarks; the same seed gives the same picture.
     landmarks
-        Rows that UMAP is fitted on, drawn at random; where there are more, the others are placed among them afterwards.
+        Rows that UMAP is fitted on, drawn at random; where there are more, the others are placed among them afterwards. None: 100,000.
     progress
         Told of each stage; may cancel.
 
@@ -76,6 +81,7 @@ def project(
     """
     if method not in _FEWEST_ROWS:
         raise UserError(f"there is no projection named '{method}'", "choose umap or pca", "--projection")
+    landmarks = LANDMARKS if landmarks is None else landmarks
     if landmarks < _FEWEST_ROWS["umap"]:
         raise UserError(f"{landmarks} landmarks are too few", f"take {_FEWEST_ROWS['umap']} or more", "--landmarks")
     embeddings = open_store(store)

@@ -157,6 +157,28 @@ def outlines_of(embeddings: Embeddings) -> Outlines:
     return Outlines(labels, provenance.mask_weight, provenance.hide_neighbours)
 
 
+def clip_of_row(embeddings: Embeddings, row: int, movie: Movie) -> Clip:
+    """Return the clip behind one row of a store.
+
+    Parameters
+    ----------
+    row
+        Of the table.
+    movie
+        The movie it is in.
+
+    Raises
+    ------
+    UserError
+        If the movie no longer has this clip.
+    """
+    facts = embeddings.table.iloc[[row]]
+    (clip,) = windows_at(movie, embeddings.provenance.clip_shape, facts).clips
+    if clip.clip_id != facts["clip_id"].iloc[0]:
+        raise UserError(f"the movie '{movie.name}' has changed since this store was made", "embed it again into another store", movie.uri)
+    return clip
+
+
 def clips_of(embeddings: Embeddings, movies: Sequence[Movie]) -> tuple[Clip, ...]:
     """Return the clip behind each row of a store, to look at it or to encode it again.
 

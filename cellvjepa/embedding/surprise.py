@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from cellvjepa.config import config_from
 from cellvjepa.embedding.dense import about_map, tile_batches, weights_sha256
 from cellvjepa.embedding.encoding import embedding_precision
 from cellvjepa.embedding.foretelling import Answer, Seen, answers, latent_errors, mask_token, step_weights
-from cellvjepa.embedding.map_image import map_folder, map_is_there, new_map, place_of
+from cellvjepa.embedding.map_image import map_folder, map_is_there, new_map, open_map, place_of
+from cellvjepa.embedding.provenance import reference_of
 from cellvjepa.embedding.reading import common_channels
 from cellvjepa.embedding.readout import FOLDS, RIDGE, Readout, Sums, fold_of
 from cellvjepa.embedding.tiles import Tile, Tiling, Values, blended, tile_movie
+from cellvjepa.embedding.token_places import TokenPlaces, places_in_movie
 from cellvjepa.errors import UserError
-from cellvjepa.model.predictor_file import PredictorCard
+from cellvjepa.model.device import choose_device
+from cellvjepa.model.predictor_file import PredictorCard, load_predictor
 from cellvjepa.model.vjepa import VJepa
 from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.movie import Movie
@@ -28,6 +33,7 @@ from cellvjepa.progress import Progress, silent
 from cellvjepa.writing import writable_folder
 
 MAP = "surprise.zarr"
+_OVERLAP = 0.5
 _FITTED_CLIPS = 256  # of a movie, evenly spread, that the last layer is fitted to
 
 
@@ -64,7 +70,7 @@ def write_surprise(
     out: str | os.PathLike[str],
     *,
     batch_size: int = 32,
-    overlap: float = 0.5,
+    overlap: float = _OVERLAP,
     progress: Progress = silent,
 ) -> list[Path]:
     """Write a map of surprise for each movie: ``out/<movie>/surprise.zarr``, an OME-Zarr image that lies upon the movie.
@@ -113,6 +119,65 @@ def write_surprise(
                     steps[step] = np.moveaxis(values_zyxC, -1, 0)
         written.append(path)
     return written
+
+
+@dataclass(frozen=True, eq=False)
+class SurpriseMap:
+    """The map of one movie.
+
+    Parameters
+    ----------
+    values_Ctzyx
+        float32: the surprise of each token of each channel; NaN where nothing is foretold.
+    places
+        Where the tokens lie.
+    """
+
+    values_Ctzyx: npt.NDArray[np.float32]
+    places: TokenPlaces
+
+
+def surprise_of_movie(
+    model: str | os.PathLike[str],
+    movie: Movie,
+    out: str | os.PathLike[str],
+    channels: Sequence[str] | None = None,
+    seen: Seen = "rest",
+    *,
+    refit: bool = True,
+    progress: Progress = silent,
+) -> SurpriseMap:
+    """Write the map of one movie as `cellvjepa surprise` does, or find it there, and read it.
+
+    Parameters
+    ----------
+    model
+        A run with its predictor, or ``"encoder_tiny"``.
+    movie
+        With its levels measured.
+    out
+        Folder to write to.
+    channels
+        Of the movie; None: those that the model asks for.
+    seen, refit
+        As for :class:`Foreteller`.
+    progress
+        Told of each batch; may cancel.
+
+    Raises
+    ------
+    UserError
+        As :func:`write_surprise` and :func:`cellvjepa.model.predictor_file.load_predictor`.
+    """
+    network, encoder_card, card = load_predictor(model)
+    config = config_from(encoder_card.provenance.get("config", {}), (), Path(model))
+    network.to(choose_device(config.embed.device))
+    shape = ClipShape.of(config.clip)
+    asked = Foreteller(network, card, replace(shape, channels=tuple(channels)) if channels else shape, reference_of(encoder_card), seen, refit)
+    (path,) = write_surprise(asked, [movie], out, batch_size=config.embed.batch_size, progress=progress)
+    values_tCzyx = np.asarray(open_map(path)[:], np.float32)
+    tiling = surprise_tiling(movie, for_all(asked, [movie]), _OVERLAP)
+    return SurpriseMap(np.moveaxis(values_tCzyx, 1, 0), places_in_movie(movie, asked.shape, tiling))
 
 
 def for_all(foreteller: Foreteller, movies: Sequence[Movie]) -> Foreteller:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,15 @@ from cellvjepa.writing import atomic_path
 SUFFIXES = (".parquet", ".csv", ".h5ad", ".geff")
 
 
-def export(store: str | os.PathLike[str], path: str | os.PathLike[str], *, averaged: Level | None = None, progress: Progress = silent) -> Path:
+def export(
+    store: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    averaged: Level | None = None,
+    columns: pd.DataFrame | None = None,
+    vectors: bool = True,
+    progress: Progress = silent,
+) -> Path:
     """Write a store as one table; what it is, its suffix says.
 
     ``.parquet`` and ``.csv`` have a column for everything: those of the table, the projections (``pca000``, ..., ``umap000``,
@@ -41,6 +49,11 @@ def export(store: str | os.PathLike[str], path: str | os.PathLike[str], *, avera
     averaged
         Average over a track, a well, or the steps of a trajectory (:func:`cellvjepa.embedding.aggregate.aggregate`): means stand in the
         columns ``e000``, ..., standard deviations in ``e000_sd``, ... (in h5ad: ``X`` and the layer ``sd``). None: as it is.
+    columns
+        More columns, one line per row of the store, e.g. its labels (:func:`cellvjepa.probing.label_counts.label_column`); not where rows are
+        averaged.
+    vectors
+        With the vectors and projections; without them only where the table is ``.csv`` or ``.parquet``.
     progress
         Told of each chunk; may cancel.
 
@@ -60,8 +73,15 @@ def export(store: str | os.PathLike[str], path: str | os.PathLike[str], *, avera
         raise UserError(f"the suffix '{target.suffix}' is unknown", f"end the name with {', '.join(SUFFIXES)}", target)
     if averaged is not None and suffix == ".geff":
         raise UserError("a graph of tracks has no averages", "leave --aggregate out, or write .parquet, .csv or .h5ad", target)
+    if averaged is not None and columns is not None:
+        raise UserError("averages have no labels of windows", "leave --labels out, or --aggregate", target)
+    if not vectors and (averaged is not None or suffix not in (".csv", ".parquet")):
+        raise UserError("there is nothing but vectors in such a table", "write .csv or .parquet, window by window, or take the vectors along", target)
     _refuse_other_folder(target, suffix)
     embeddings = open_store(store)
+    if columns is not None:
+        assert len(columns) == len(embeddings), (len(columns), len(embeddings))
+        embeddings = replace(embeddings, table=embeddings.table.assign(**{str(name): columns[name].to_numpy() for name in columns}))
     found = embeddings if averaged is None else aggregate(embeddings, averaged)
     with atomic_path(target) as part:
         if suffix == ".geff":
@@ -69,9 +89,9 @@ def export(store: str | os.PathLike[str], path: str | os.PathLike[str], *, avera
         elif suffix == ".h5ad":
             _write_h5ad(found, part, progress)
         elif suffix == ".csv":
-            _write_csv(_flat(found), part, progress)
+            _write_csv(_flat(found) if vectors else _without_numbers(embeddings), part, progress)
         else:
-            _write_parquet(_flat(found), part, progress)
+            _write_parquet(_flat(found) if vectors else _without_numbers(embeddings), part, progress)
     return target
 
 
@@ -128,6 +148,13 @@ def _flat(found: Embeddings | Aggregates) -> Flat:
     if twice := [name for name in found.table.columns if name in numbers]:
         raise UserError(f"the column '{twice[0]}' of its table has the name of a number of the vectors", "rename that column", embeddings.path)
     return Flat(len(found), found.table, numbers, blocks, about)
+
+
+def _without_numbers(embeddings: Embeddings) -> Flat:
+    """Return the table of a store alone."""
+    about = {"store": str(embeddings.path), "checkpoint_sha256": embeddings.provenance.source.checkpoint_sha256}
+    rows = len(embeddings)
+    return Flat(rows, embeddings.table, (), iter([(slice(0, rows), np.zeros((rows, 0), np.float32))]), about)
 
 
 def _joined(flat: Flat, rows: slice, numbers: npt.NDArray[np.float32]) -> pd.DataFrame:

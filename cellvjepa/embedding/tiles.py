@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,28 @@ def tile_movie(movie: Movie, shape: ClipShape, tubelet: Shape4, overlap: float =
     ]
     pitch_px = (pitch_read[0] * found.factor[0], pitch_read[1] * found.factor[1])
     return Tiling(Grid(steps, clip_grid.z, rows, columns), clip_grid, frames, tubelet[1], pitch_px, tuple(tiles))
+
+
+def tiles_around(tiling: Tiling, step: int) -> tuple[Tiling, int, range]:
+    """Return the tiles of one stretch of time, that in whose middle a step of the movie's map lies most nearly, as a tiling of its own.
+
+    Returns
+    -------
+    Tiling
+        Its step 0 is the first of its tiles.
+    int
+        Which step of the movie's map that is.
+    range
+        The steps of the movie's map that lie most nearly in the middle of these tiles; each step is in one such range.
+    """
+    starts = sorted({tile.corner[0] for tile in tiling.tiles})
+    # Of two equally near, the earlier one.
+    nearest = [min(starts, key=lambda start: (abs(2 * (one - start) - tiling.clip_grid.t + 1), start)) for one in range(tiling.grid.t)]
+    first = nearest[step]
+    tiles = tuple(Tile(tile.clip, (0, *tile.corner[1:])) for tile in tiling.tiles if tile.corner[0] == first)
+    own = [one for one, start in enumerate(nearest) if start == first]
+    grid = Grid(tiling.clip_grid.t, tiling.grid.z, tiling.grid.y, tiling.grid.x)
+    return replace(tiling, grid=grid, tiles=tiles), first, range(own[0], own[-1] + 1)
 
 
 def triangle(length: int) -> Values:

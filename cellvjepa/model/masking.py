@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cellvjepa.config import BlockMaskConfig, ForecastMaskConfig, MaskGenerator
 from cellvjepa.errors import UserError
 from cellvjepa.model.grid import Grid
+
+SEEN, ASKED, NEITHER = 1, 2, 3  # what a mask makes of a token: context, to be predicted, neither
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,33 @@ def draw_masks(grid: Grid, generators: Sequence[MaskGenerator], batch: int, rng:
         _forecast(grid, generator, part) if isinstance(generator, ForecastMaskConfig) else _draw(grid, generator, part)
         for generator, part in zip(generators, parts, strict=True)
     ]
+
+
+def mask_of_clip(grid: Grid, generators: Sequence[MaskGenerator], seed: int) -> npt.NDArray[np.uint8]:
+    """Draw one mask per generator for one clip, to be looked at.
+
+    Parameters
+    ----------
+    grid, generators
+        As for :func:`draw_masks`, whose masks these are.
+    seed
+        Draws the same again.
+
+    Returns
+    -------
+    ndarray
+        uint8 (G, t, z, y, x), one for each generator: :data:`SEEN`, :data:`ASKED` or :data:`NEITHER` for each token.
+
+    Raises
+    ------
+    UserError
+        As :func:`draw_masks`.
+    """
+    masks = draw_masks(grid, generators, 1, np.random.default_rng(seed))
+    found = np.full((len(masks), grid.tokens), NEITHER, np.uint8)
+    for values_N, mask in zip(found, masks, strict=True):
+        values_N[mask.context_BK[0]], values_N[mask.target_BM[0]] = SEEN, ASKED
+    return found.reshape(len(masks), grid.t, grid.z, grid.y, grid.x)
 
 
 def tokens_per_step(grid: Grid, generator: BlockMaskConfig) -> tuple[int, int]:

@@ -34,19 +34,25 @@ class CrossAttention(nn.Module):
 
     def forward(self, queries_BQD: torch.Tensor, tokens_BND: torch.Tensor) -> torch.Tensor:
         """Return (B, Q, D): for each query the values of the tokens it attends to."""
-        # With few queries it is cheaper to bring them to the tokens than to make a key and a value of every token: q (K x) is (q K) x, and
-        # a weighted sum of values is the value of the weighted sum. The bias of the keys adds the same to all scores of a query.
+        # A weighted sum of values is the value of the weighted sum.
         batch, queries, width = queries_BQD.shape
-        q = self.q(queries_BQD).view(batch, queries, self.heads, -1)
-        k_HED, v_HED = self.kv.weight.view(2, self.heads, -1, width)
+        _, v_HED = self.kv.weight.view(2, self.heads, -1, width)
         bias_HE = self.kv.bias[width:].view(self.heads, -1)
-        asked = torch.einsum("bqhe,hed->bqhd", q, k_HED).flatten(1, 2) * q.shape[-1] ** -0.5
-        weights = torch.softmax(asked @ tokens_BND.transpose(1, 2), dim=-1)
-        weights = F.dropout(weights, self.dropout, self.training)
+        weights = F.dropout(self.weights(queries_BQD, tokens_BND), self.dropout, self.training)
         mixed_BQHD = (weights @ tokens_BND).view(batch, queries, self.heads, width)
         shares_BQH1 = weights.sum(dim=-1).view(batch, queries, self.heads, 1)
         answers: torch.Tensor = torch.einsum("bqhd,hed->bqhe", mixed_BQHD, v_HED) + shares_BQH1 * bias_HE
         return answers.flatten(2)
+
+    def weights(self, queries_BQD: torch.Tensor, tokens_BND: torch.Tensor) -> torch.Tensor:
+        """Return how much each head of each query attends to each token: (B, Q heads, N), heads fastest, which sum to 1 over N."""
+        # With few queries it is cheaper to bring them to the tokens than to make a key and a value of every token: q (K x) is (q K) x.
+        # The bias of the keys adds the same to all scores of a query.
+        batch, queries, width = queries_BQD.shape
+        q = self.q(queries_BQD).view(batch, queries, self.heads, -1)
+        k_HED, _ = self.kv.weight.view(2, self.heads, -1, width)
+        asked = torch.einsum("bqhe,hed->bqhd", q, k_HED).flatten(1, 2) * q.shape[-1] ** -0.5
+        return torch.softmax(asked @ tokens_BND.transpose(1, 2), dim=-1)
 
 
 class CrossAttentionBlock(nn.Module):
@@ -101,6 +107,14 @@ class AttentivePooler(nn.Module):
             tokens_BND = block(tokens_BND)
         pooled: torch.Tensor = self.cross_attention_block(self.query_tokens.expand(len(tokens_BND), -1, -1), tokens_BND)
         return pooled.squeeze(1)
+
+    def attention(self, tokens_BND: torch.Tensor) -> torch.Tensor:
+        """Return how much each head of the query attends to each token, (B, heads, N), which sum to 1 over N."""
+        for block in self.blocks:
+            tokens_BND = block(tokens_BND)
+        block = self.cross_attention_block
+        weights: torch.Tensor = block.xattn.weights(self.query_tokens.expand(len(tokens_BND), -1, -1), block.norm1(tokens_BND))
+        return weights
 
 
 class AttentiveClassifier(nn.Module):

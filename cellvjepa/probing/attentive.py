@@ -25,6 +25,7 @@ import torch
 
 from cellvjepa.config import ProbeConfig
 from cellvjepa.probing.attentive_network import Floats, Grid5, Places, PositionedClassifier, Recipe, attend, empty_network, new_networks, training
+from cellvjepa.probing.learnt import Watch, unwatched, within
 from cellvjepa.probing.linear import LinearHead, fit_linear, softmax
 from cellvjepa.progress import Progress, silent
 
@@ -79,10 +80,13 @@ class AttentiveHead:
         for start in range(0, len(tokens), _ROWS_AT_ONCE):
             part = tokens[start : start + _ROWS_AT_ONCE]
             summary = time_summary(part)
-            read = _by_place(summary if self.mean_CE.shape[1] == summary.shape[-1] else part)
-            attended = attend(self.network, Places(read, self.mean_CE, self.scale_CE))
+            attended = attend(self.network, self.places(part, summary))
             found[start : start + _ROWS_AT_ONCE] = self.base.logits(_pooled(summary)) + self.weight * attended
         return found
+
+    def places(self, tokens: npt.NDArray[Any], summary: Floats) -> Places:
+        """Return what the network reads of tokens whose :func:`time_summary` is given."""
+        return Places(_by_place(summary if self.mean_CE.shape[1] == summary.shape[-1] else tokens), self.mean_CE, self.scale_CE)
 
     def probabilities(self, tokens: npt.NDArray[Any]) -> Array:
         """Return (N, K) probabilities of (N, C, t, z, y, x, D) tokens."""
@@ -154,6 +158,7 @@ def fit_attentive(
     config: ProbeConfig,
     progress: Progress = silent,
     steps: int | None = None,
+    watch: Watch = unwatched,
 ) -> AttentiveHead:
     """Fit both experts, each on its own; classes weigh the same however many rows they have, unless ``config.class_weights`` says otherwise.
 
@@ -171,11 +176,13 @@ def fit_attentive(
         Told of the steps; may cancel.
     steps
         After how many of ``attentive_steps`` to stop; None: after all of them.
+    watch
+        Told of the loss.
     """
     given = tokens if isinstance(tokens, AttentiveInput) else AttentiveInput.of(tokens, config)
     recipe = Recipe(config.attentive_learning_rate, config.attentive_weight_decay)
     fitting = _Fitting(given, codes_N, np.arange(len(codes_N)), classes, config)
-    for done, (head,) in fitting.heads([recipe], range(steps or config.attentive_steps, config.attentive_steps + 1), progress):
+    for done, (head,) in fitting.heads([recipe], range(steps or config.attentive_steps, config.attentive_steps + 1), progress, watch):
         assert done == (steps or config.attentive_steps)
         head.network.requires_grad_(False)
         return head
@@ -189,6 +196,7 @@ def attentive_trials(
     config: ProbeConfig,
     folds: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
     progress: Progress = silent,
+    watch: Watch = unwatched,
 ) -> list[tuple[ProbeConfig, int, Array]]:
     """Train all recipes at once on each inner fold, and let them predict what they have not seen, at several moments of the training.
 
@@ -201,9 +209,10 @@ def attentive_trials(
     recipes, steps = recipes_of(config), config.attentive_steps
     checks = sorted({max(1, round(steps * (check + 1) / _CHECKS)) for check in range(_CHECKS)})
     found = {(recipe, check): np.full((len(codes_N), classes), np.nan) for check in reversed(checks) for recipe in recipes}
-    for train, test in folds:
+    for number, (train, test) in enumerate(folds, start=1):
+        told = within(watch, f"inner fold {number}")
         base: Array | None = None
-        for done, heads in _Fitting(given, codes_N, train, classes, config).heads(recipes, checks, progress):
+        for done, heads in _Fitting(given, codes_N, train, classes, config).heads(recipes, checks, progress, told):
             base = heads[0].base.logits(given.pooled_NF[test]) if base is None else base
             for recipe, head in zip(recipes, heads, strict=True):
                 attended = attend(head.network, Places(given.values_NCLE, head.mean_CE, head.scale_CE), test)
@@ -232,7 +241,7 @@ class _Fitting:
     classes: int
     config: ProbeConfig
 
-    def heads(self, recipes: Sequence[Recipe], checks: Sequence[int], progress: Progress) -> Iterator[tuple[int, list[AttentiveHead]]]:
+    def heads(self, recipes: Sequence[Recipe], checks: Sequence[int], progress: Progress, watch: Watch) -> Iterator[tuple[int, list[AttentiveHead]]]:
         """Yield the heads, one per recipe, at each of the steps to check; their networks are trained on afterwards."""
         given, rows = self.given, self.rows
         base = fit_linear(given.pooled_NF[rows], self.codes_N[rows], self.classes, self.config.class_weights)
@@ -243,7 +252,7 @@ class _Fitting:
         some = rows[:: max(1, len(rows) // _SPREAD_ROWS)]
         spread = _spread(base.logits(given.pooled_NF[some])[:, present])
         whole = AttentiveHead(base, places.mean_CE, places.scale_CE, networks[0], 1.0, given.grid)
-        for done in training(networks, recipes, places, rows, self.codes_N, self.config, rng, progress):
+        for done in training(networks, recipes, places, rows, self.codes_N, self.config, rng, progress, watch):
             if done in checks:
                 # Attention that has seen little says little, and is not made louder.
                 spreads = [_spread(attend(network, places, some)[:, present]) for network in networks]

@@ -16,6 +16,7 @@ from torch import nn
 
 from cellvjepa.config import ProbeConfig
 from cellvjepa.model.pooler import AttentiveClassifier, initialise_classifier
+from cellvjepa.probing.learnt import Learnt, Watch, unwatched
 from cellvjepa.progress import Progress, silent
 
 _BATCH = 32
@@ -58,6 +59,10 @@ class PositionedClassifier(nn.Module):
         codes_LF = self.get_buffer("codes_LF")
         logits: torch.Tensor = self.classifier(tokens_BLD + self.place(codes_LF if seen_L is None else codes_LF[seen_L]))
         return logits
+
+    def attention(self, tokens_BLD: torch.Tensor) -> torch.Tensor:
+        """Return how much each head of the query attends to each place, (B, heads, L), which sum to 1 over L."""
+        return self.classifier.pooler.attention(tokens_BLD + self.place(self.get_buffer("codes_LF")))
 
 
 def position_codes(grid: Sequence[int]) -> torch.Tensor:
@@ -147,6 +152,7 @@ def training(
     config: ProbeConfig,
     rng: torch.Generator,
     progress: Progress = silent,
+    watch: Watch = unwatched,
 ) -> Iterator[int]:
     """Train networks at once on the same batches, each by its recipe; yields the number of steps done after each of them.
 
@@ -168,6 +174,8 @@ def training(
         Draws batches, places and noise.
     progress
         Told of the steps; may cancel.
+    watch
+        Told of the loss of the first network.
     """
     steps, total_places = config.attentive_steps, math.prod(places.values_NCLE.shape[1:3])
     # A small matrix is multiplied by every network: one after the other, on what the processor still has at hand.
@@ -189,13 +197,17 @@ def training(
         optimizer.zero_grad()
         with torch.random.fork_rng(devices=[]):  # dropout knows no other generator than PyTorch's own
             torch.manual_seed(config.seed * steps + step)
+            losses = []
             for network in networks:
                 network.train()
-                F.cross_entropy(network(batch, seen_L), codes[chosen], weight=weights).backward()  # type: ignore[no-untyped-call]
+                losses.append(F.cross_entropy(network(batch, seen_L), codes[chosen], weight=weights))
+                losses[-1].backward()  # type: ignore[no-untyped-call]
                 network.eval()
         optimizer.step()
         schedule.step()
         progress("training the attentive probe", step + 1, steps)
+        if watch is not unwatched:
+            watch(Learnt("loss", "", step + 1, float(losses[0])))
         yield step + 1
 
 

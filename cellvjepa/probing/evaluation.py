@@ -18,6 +18,7 @@ from cellvjepa.probing.calibration import Calibration, calibration_of
 from cellvjepa.probing.examples import pick_examples
 from cellvjepa.probing.labelled import CLASS_PRIOR, THIS_ENCODER, TOKEN_KINDS, Features, Labelled, features_of
 from cellvjepa.probing.labels import Labels
+from cellvjepa.probing.learnt import Watch, unwatched, within
 from cellvjepa.probing.probe import FeatureSpec, Probe, fit_probe
 from cellvjepa.probing.scores import ProbeReport
 from cellvjepa.probing.splits import Fold, grouped_folds
@@ -92,6 +93,7 @@ def evaluate(
     config: ProbeConfig,
     *,
     progress: Progress = silent,
+    watch: Watch = unwatched,
 ) -> Evaluation:
     """Fit a probe on a store, score it by group, and score simple baselines in the same way.
 
@@ -105,16 +107,18 @@ def evaluate(
         Kind of probe, groups, folds, seed.
     progress
         Told of each step; may cancel.
+    watch
+        Told what has been learnt so far.
 
     Raises
     ------
     UserError
         If labels and store do not fit together, groups do not allow a split, or an attentive probe cannot read the movies.
     """
-    return evaluate_labelled(Labelled.of(store, labels_csv, config), config, progress=progress)
+    return evaluate_labelled(Labelled.of(store, labels_csv, config), config, progress=progress, watch=watch)
 
 
-def evaluate_labelled(labelled: Labelled, config: ProbeConfig, *, progress: Progress = silent) -> Evaluation:
+def evaluate_labelled(labelled: Labelled, config: ProbeConfig, *, progress: Progress = silent, watch: Watch = unwatched) -> Evaluation:
     """Do what :func:`evaluate` does, of rows that have been read.
 
     Raises
@@ -127,11 +131,19 @@ def evaluate_labelled(labelled: Labelled, config: ProbeConfig, *, progress: Prog
         raise UserError("these labels name several classes at once", "use evaluate_multilabel", labels.source)
     folds = grouped_folds(groups, labels.codes_N, labels.classes, config)
     features = features_of(labelled, config, progress)
-    found = judge(labelled, labels, features, folds, config, progress)
+    found = judge(labelled, labels, features, folds, config, progress, watch)
     return replace(found, notes=(*labels.notes, *groups.notes, *features.trouble))
 
 
-def judge(labelled: Labelled, labels: Labels, features: Features, folds: Sequence[Fold], config: ProbeConfig, progress: Progress) -> Evaluation:
+def judge(
+    labelled: Labelled,
+    labels: Labels,
+    features: Features,
+    folds: Sequence[Fold],
+    config: ProbeConfig,
+    progress: Progress,
+    watch: Watch = unwatched,
+) -> Evaluation:
     """Fit and score a probe for some labels of rows whose features and folds are known.
 
     Parameters
@@ -144,14 +156,16 @@ def judge(labelled: Labelled, labels: Labels, features: Features, folds: Sequenc
         Of these rows.
     folds
         Which rows are held out together.
+    watch
+        Told what has been learnt so far.
     """
     codes_N, vectors, groups, values = labels.codes_N, labelled.vectors_ND, labelled.groups, features.values
-    probe = fit_probe(values, labels, FeatureSpec.of(labelled.embeddings.provenance, values), config, progress, groups.codes_N)
-    report = cross_validate(values, labels, groups, config, progress, folds=folds)
+    probe = fit_probe(values, labels, FeatureSpec.of(labelled.embeddings.provenance, values), config, progress, groups.codes_N, watch)
+    report = cross_validate(values, labels, groups, config, progress, folds=folds, watch=watch)
     # Another search on tokens would double the time; the kind that was chosen, with its default settings, shows a leak as well.
     plain = {"kind": probe.kind, "attentive_search": False, "inner_folds": 0} if values.ndim > vectors.ndim else {}
-    naive = cross_validate(values, labels, groups, config.model_copy(update=plain), progress, folds=folds, naive=True)
-    comparison = _comparison(features.compared, codes_N, folds, groups.codes_N, config, progress)
+    naive = cross_validate(values, labels, groups, config.model_copy(update=plain), progress, folds=folds, naive=True, watch=watch)
+    comparison = _comparison(features.compared, codes_N, folds, groups.codes_N, config, progress, watch)
     chances_NK = report.predictions[[f"p_{name}" for name in report.classes]].to_numpy(np.float64)
     return Evaluation(
         probe,
@@ -175,6 +189,7 @@ def _comparison(
     groups_N: npt.NDArray[np.int64],
     config: ProbeConfig,
     progress: Progress,
+    watch: Watch,
 ) -> pd.DataFrame:
     """Score each kind of features on the same folds and the same draws of labels."""
     most = int(np.bincount(codes_N).max())
@@ -190,6 +205,6 @@ def _comparison(
         def tell(stage: str, done: int, total: int, name: str = name) -> None:
             progress(f"{stage}: {name}", done, total)
 
-        scores = few_label_scores(values, codes_N, folds, settings, numbers, draws, tell, groups_N)
+        scores = few_label_scores(values, codes_N, folds, settings, numbers, draws, tell, groups_N, within(watch, name))
         tables.append(scores.assign(features=name))
     return pd.concat(tables, ignore_index=True)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from cellvjepa.config import ProbeConfig
 from cellvjepa.probing.choice import Fold, Trial, choose, inner_folds
 from cellvjepa.probing.head import FittedHead, Head, Kind
+from cellvjepa.probing.learnt import Watch, unwatched
 from cellvjepa.probing.linear import LinearHead, fit_linear
 from cellvjepa.probing.neighbours import NeighbourHead, fit_neighbours
 from cellvjepa.probing.ordinal import OrdinalHead, ranks
@@ -31,6 +32,7 @@ def fit_head(
     config: ProbeConfig,
     progress: Progress = silent,
     groups_N: Ints | None = None,
+    watch: Watch = unwatched,
 ) -> Head:
     """Fit a classifier of the configured kind; its settings and its temperature come from an inner split of these rows.
 
@@ -49,6 +51,8 @@ def fit_head(
         Told of each step; may cancel.
     groups_N
         int64 (N,): rows that must not stand on both sides of the inner split. None: neighbouring rows of a class.
+    watch
+        Told of the loss, where there are steps.
 
     Raises
     ------
@@ -59,30 +63,37 @@ def fit_head(
     if config.order:
         rank_K = ranks(config.order, classes)
         plain, rank_N = config.model_copy(update={"order": ()}), rank_K[codes_N]
-        fitting = _Fitting.of(features, plain, progress)
+        fitting = _Fitting.of(features, plain, progress, watch)
         steps = [fitting.head((rank_N > step).astype(np.int64), 2, groups_N) for step in range(classes - 1)]
         return OrdinalHead(tuple(steps), rank_K)
-    return _Fitting.of(features, config, progress).head(codes_N, classes, groups_N)
+    return _Fitting.of(features, config, progress, watch).head(codes_N, classes, groups_N)
 
 
 class _Fitting:
     """Features as each kind reads them, computed once."""
 
     def __init__(
-        self, vectors_ND: npt.NDArray[Any], attentive: AttentiveInput | None, tokens: tuple[int, ...], config: ProbeConfig, progress: Progress
+        self,
+        vectors_ND: npt.NDArray[Any],
+        attentive: AttentiveInput | None,
+        tokens: tuple[int, ...],
+        config: ProbeConfig,
+        progress: Progress,
+        watch: Watch,
     ):
-        self.vectors_ND, self.attentive, self.tokens, self.config, self.progress = vectors_ND, attentive, tokens, config, progress
+        self.vectors_ND, self.attentive, self.tokens = vectors_ND, attentive, tokens
+        self.config, self.progress, self.watch = config, progress, watch
 
     @classmethod
-    def of(cls, features: npt.NDArray[Any], config: ProbeConfig, progress: Progress) -> _Fitting:
+    def of(cls, features: npt.NDArray[Any], config: ProbeConfig, progress: Progress, watch: Watch) -> _Fitting:
         if features.ndim == 2:
             assert config.kind != "attentive", features.shape
-            return cls(features, None, (), config, progress)
+            return cls(features, None, (), config, progress, watch)
         assert features.ndim == _TOKEN_NDIM, features.shape
         from cellvjepa.probing.attentive import AttentiveInput  # torch, only where it is needed
 
         attentive = AttentiveInput.of(features, config)
-        return cls(attentive.pooled_NF, attentive, features.shape[1:], config, progress)
+        return cls(attentive.pooled_NF, attentive, features.shape[1:], config, progress, watch)
 
     def head(self, codes_N: Ints, classes: int, groups_N: Ints | None) -> FittedHead:
         """Choose and fit."""
@@ -133,11 +144,11 @@ class _Fitting:
         from cellvjepa.probing.attentive import attentive_trials, fit_attentive
 
         found: list[tuple[Trial, Callable[[], LinearHead | NeighbourHead | AttentiveHead]]] = []
-        for config, steps, logits_NK in attentive_trials(given, codes_N, classes, self.config, folds, self.progress):
+        for config, steps, logits_NK in attentive_trials(given, codes_N, classes, self.config, folds, self.progress, self.watch):
             settings = {"learning rate": config.attentive_learning_rate, "weight decay": config.attentive_weight_decay, "steps": steps}
 
             def fit(config: ProbeConfig = config, steps: int = steps) -> AttentiveHead:
-                return fit_attentive(given, codes_N, classes, config, self.progress, steps)
+                return fit_attentive(given, codes_N, classes, config, self.progress, steps, self.watch)
 
             found.append((Trial("attentive", settings, logits_NK), fit))
         return found

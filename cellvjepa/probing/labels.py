@@ -13,7 +13,7 @@ import pandas as pd
 
 from cellvjepa.cells.names import meant_names
 from cellvjepa.errors import UserError
-from cellvjepa.probing.label_file import overruled_lines
+from cellvjepa.probing.label_file import overruled_lines, torn_line, whole_lines
 from cellvjepa.probing.label_sets import SEPARATOR, UNSURE, one_spelling
 
 _NO_END = 10**15 - 1  # later than any frame, and still exact in every number type on the way
@@ -114,7 +114,9 @@ def read_labels(path: str | os.PathLike[str], table: pd.DataFrame) -> Labels:
 
 def _read_lines(path: Path) -> tuple[pd.DataFrame, list[str]]:
     try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False, encoding="utf-8-sig").fillna("")
+        text = pd.read_csv(
+            whole_lines(path), dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False, encoding="utf-8-sig"
+        ).fillna("")
     except FileNotFoundError:
         raise UserError("the labels file does not exist", "check the path", path) from None
     except (IsADirectoryError, PermissionError):
@@ -138,6 +140,7 @@ def _read_lines(path: Path) -> tuple[pd.DataFrame, list[str]]:
     named, unsure = text["label"] != "", text["label"].str.casefold() == UNSURE
     notes = [f"{int((~named).sum())} lines without a label are not used"] if not named.all() else []
     notes += [f"{int(overruled.sum())} lines were changed later by the same annotator and are not used"] if overruled.any() else []
+    notes += ["The last line was not written to its end and is not used"] if torn_line(path) else []
     notes += [f"{int(unsure.sum())} lines say '{UNSURE}' and are not used"] if unsure.any() else []
     lines = text[named & ~unsure].reset_index(drop=True)
     if lines.empty:

@@ -21,6 +21,7 @@ from cellvjepa.probing.evaluation import Evaluation, judge
 from cellvjepa.probing.examples import MOST_CERTAIN
 from cellvjepa.probing.labelled import Labelled, features_of
 from cellvjepa.probing.labels import Labels
+from cellvjepa.probing.learnt import Watch, unwatched, within
 from cellvjepa.probing.multilabel import YES, MultilabelHead, answers_table, classes_of, question
 from cellvjepa.probing.probe import Probe
 from cellvjepa.probing.scores import affordable_draws, interval
@@ -89,7 +90,7 @@ class MultilabelEvaluation:
         return tuple(self.questions)
 
 
-def evaluate_multilabel(labelled: Labelled, config: ProbeConfig, *, progress: Progress = silent) -> MultilabelEvaluation:
+def evaluate_multilabel(labelled: Labelled, config: ProbeConfig, *, progress: Progress = silent, watch: Watch = unwatched) -> MultilabelEvaluation:
     """Fit a probe for several classes at once, score it by group, and score simple baselines in the same way.
 
     Parameters
@@ -100,6 +101,8 @@ def evaluate_multilabel(labelled: Labelled, config: ProbeConfig, *, progress: Pr
         Kind of probe, groups, folds, seed. There is no order among classes that may fit together.
     progress
         Told of each step; may cancel.
+    watch
+        Told what has been learnt so far of each question.
 
     Raises
     ------
@@ -120,7 +123,7 @@ def evaluate_multilabel(labelled: Labelled, config: ProbeConfig, *, progress: Pr
         def tell(stage: str, done: int, total: int, about: str = f"{name} ({number} of {len(asked)})") -> None:
             progress(f"{about}: {stage}", done, total)
 
-        found[name] = judge(labelled, answers, features, folds, config, tell)
+        found[name] = judge(labelled, answers, features, folds, config, tell, within(watch, name))
     chances_NK = _chances([one.report.predictions for one in found.values()])
     naive_NK = _chances([one.naive.predictions for one in found.values() if one.naive is not None])
     scores, naive, guessing = (

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellvjepa.embedding.store import Embeddings, open_store
+from cellvjepa.embedding.store import Embeddings, add_columns, open_store
 from cellvjepa.errors import UserError
 from cellvjepa.probing.probe import FeatureSpec, Probe, load_probe, probe_table
 from cellvjepa.probing.token_cache import users_token_cache
@@ -66,6 +66,32 @@ def predict_store(
         table.loc[unknown, "predicted"] = None
         table.loc[unknown, [name for name in table if name != "predicted"]] = np.nan
     return table, loaded
+
+
+def apply_probe(
+    store: str | os.PathLike[str], probe: str | os.PathLike[str], *, token_cache_gb: float = 0.0, progress: Progress = silent
+) -> pd.DataFrame:
+    """Write the predictions of a probe into a store: the columns of :func:`predict_store`; those of the same name are replaced.
+
+    Nothing is written before all rows have been predicted.
+
+    Returns
+    -------
+    DataFrame
+        What was written.
+
+    Raises
+    ------
+    UserError
+        As :func:`predict_store`; or if the rows of the store have changed meanwhile, or it cannot be written.
+    """
+    before = open_store(store).table["clip_id"].to_numpy()
+    table, loaded = predict_store(store, probe, token_cache_gb=token_cache_gb, progress=progress)
+    if not np.array_equal(before, open_store(store).table["clip_id"].to_numpy()):
+        raise UserError("the rows of this store changed while they were predicted", "predict again", store)
+    progress("writing", 0, 0)
+    add_columns(store, table, "probe", dict(loaded.notes))
+    return table
 
 
 def _features(

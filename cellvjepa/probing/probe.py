@@ -23,6 +23,7 @@ from cellvjepa.errors import UserError
 from cellvjepa.probing.fitting import fit_head
 from cellvjepa.probing.head import FittedHead, Head, Kind
 from cellvjepa.probing.labels import Labels
+from cellvjepa.probing.learnt import Watch, unwatched, within
 from cellvjepa.probing.multilabel import MultilabelHead, answers_table
 from cellvjepa.probing.ordinal import OrdinalHead
 from cellvjepa.progress import Progress, silent
@@ -115,6 +116,7 @@ def fit_probe(
     config: ProbeConfig,
     progress: Progress = silent,
     groups_N: npt.NDArray[np.int64] | None = None,
+    watch: Watch = unwatched,
 ) -> Probe:
     """Fit the probe to use: on all labelled rows (its score comes from cross-validation, not from here).
 
@@ -124,6 +126,8 @@ def fit_probe(
         Features of the labelled rows, in the order of ``labels``.
     groups_N
         int64 (N,): rows that must not stand on both sides of the inner split (:func:`cellvjepa.probing.fitting.fit_head`).
+    watch
+        Told of the loss, where there are steps.
 
     Raises
     ------
@@ -133,7 +137,7 @@ def fit_probe(
     if config.order and sorted(config.order) != list(labels.classes):
         what = f"the order names {', '.join(config.order)}, but the labels are {', '.join(labels.classes)}"
         raise UserError(what, "name every class of the labels once, from low to high", "probe.order")
-    head = fit_head(features, labels.codes_N, len(labels.classes), config, progress, groups_N)
+    head = fit_head(features, labels.codes_N, len(labels.classes), config, progress, groups_N, within(watch, "all labelled windows"))
     counts = {name: int((labels.names_N == name).sum()) for name in labels.classes}
     notes = {
         "version": __version__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from cellvjepa import __version__
 from cellvjepa.config import ProbeConfig
 from cellvjepa.probing.labels import Labels
+from cellvjepa.probing.learnt import Learnt, Watch, unwatched, within
 from cellvjepa.probing.probe import fit_head, prediction_table
 from cellvjepa.probing.scores import (
     SCORES,
@@ -43,6 +45,7 @@ def cross_validate(
     *,
     folds: Sequence[Fold] | None = None,
     naive: bool = False,
+    watch: Watch = unwatched,
 ) -> ProbeReport:
     """Predict each labelled row by a probe that has seen nothing of its group, and score the predictions.
 
@@ -63,6 +66,8 @@ def cross_validate(
         What :func:`cellvjepa.probing.splits.grouped_folds` made of these groups; None: made here.
     naive
         Split row by row, as if rows were independent, to be compared with; intervals still come from the groups.
+    watch
+        Told of the score of each fold, and of the loss where there are steps.
 
     Raises
     ------
@@ -74,13 +79,16 @@ def cross_validate(
     stage = "cross-validating"
     if naive:
         folds, stage = naive_folds(codes_N, len(folds), config.seed), "cross-validating row by row"
+    split = "split row by row" if naive else f"split by {groups.basis}"
     probabilities_NK, fold_N = np.empty((len(codes_N), len(classes))), np.empty(len(codes_N), np.int64)
     for number, fold in enumerate(folds):
         progress(stage, number, len(folds))
         inner_N = None if naive else groups.codes_N[fold.train]
-        head = fit_head(features[fold.train], codes_N[fold.train], len(classes), config, _within(progress, stage, number, len(folds)), inner_N)
+        told = within(watch, f"{split}, fold {number + 1} of {len(folds)}")
+        head = fit_head(features[fold.train], codes_N[fold.train], len(classes), config, _within(progress, stage, number, len(folds)), inner_N, told)
         probabilities_NK[fold.test] = head.probabilities(features[fold.test])
         fold_N[fold.test] = number
+        watch(Learnt("held out", split, number + 1, _mean_recall(codes_N[fold.test], probabilities_NK[fold.test].argmax(axis=1))))
     progress(stage, len(folds), len(folds))
     predicted_N = probabilities_NK.argmax(axis=1)
     where = {"group": np.array(groups.names, dtype=object)[groups.codes_N], "fold": fold_N, "label": labels.names_N.astype(object)}
@@ -95,6 +103,12 @@ def cross_validate(
         predictions=pd.concat([table, found], axis=1),
         provenance=_provenance(labels, groups, folds, config, naive),
     )
+
+
+def _mean_recall(codes_N: npt.NDArray[np.int64], predicted_N: npt.NDArray[np.int64]) -> float:
+    """Return the share of rows recognised, the mean over the classes among them: not every fold has all."""
+    right = codes_N == predicted_N
+    return float(np.mean([right[codes_N == k].mean() for k in np.unique(codes_N)]))
 
 
 def _provenance(labels: Labels, groups: Groups, folds: Sequence[Fold], config: ProbeConfig, naive: bool) -> dict[str, object]:
@@ -165,6 +179,7 @@ def few_label_scores(
     draws: int = 5,
     progress: Progress = silent,
     groups_N: npt.NDArray[np.int64] | None = None,
+    watch: Watch = unwatched,
 ) -> pd.DataFrame:
     """Score probes fitted on a few labels, drawn several times from the training rows of each fold.
 
@@ -188,6 +203,8 @@ def few_label_scores(
         Told of each draw; may cancel.
     groups_N
         int64 (N,): rows that stay together, in inner splits and in the resamples behind intervals. None: no intervals.
+    watch
+        Told of the score of each number of labels.
 
     Returns
     -------
@@ -219,6 +236,7 @@ def few_label_scores(
             line |= {name: value, f"{name} sd": scores[name].std(ddof=0)}
             line |= {f"{name} low": ends.low if ends else np.nan, f"{name} high": ends.high if ends else np.nan}
         lines.append(line)
+        watch(Learnt("labels", "", few or math.inf, line[_MEASURE]))
     progress("scoring with few labels", done, done)
     return pd.DataFrame(lines)
 

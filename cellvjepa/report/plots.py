@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from cellvjepa.report.curves import LIGHTS, TRAINING_CURVES, Curve, curve_points, lights_of
 from cellvjepa.report.score_plots import Score, confusion_figure, scores_figure
 from cellvjepa.report.style import FAINT, INK, MUTED, PALETTE, calm, in_order, legend_columns, marks_of, new_figure, png_of
 
-__all__ = ["CURVES", "Curve", "Score", "draw_confusion", "draw_map", "draw_scores", "draw_training"]
+__all__ = ["Score", "draw_confusion", "draw_map", "draw_scores", "draw_training"]
 
 Floats = npt.NDArray[np.float64]
 
 _MAP_IN = 4.4  # two maps fit side by side on a page
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One quantity of a training run: its key in a row of metrics, and how to read it.
-
-    ``monitored`` ones are drawn where they were measured, not where the last value is repeated; a ``share`` is between 0 and 1;
-    ``guess`` is drawn as a grey line.
-    """
-
-    key: str
-    title: str
-    from_zero: bool = False
-    monitored: bool = False
-    share: bool = False
-    guess: float | None = None
-
-
-CURVES = (
-    Curve("rankme", "Rank across clips", from_zero=True, monitored=True),
-    Curve("rankme_tokens", "Rank within a clip", from_zero=True, monitored=True),
-    Curve("clip_std", "Spread between clips", from_zero=True, monitored=True),
-    Curve("place", "Same place at another time", monitored=True, share=True, guess=0.5),
-    Curve("time_order", "Forward or reversed", monitored=True, share=True, guess=0.5),
-    Curve("frame_gap", "Every frame or every second", monitored=True, share=True, guess=0.5),
-    Curve("labelled", "Labelled behaviours", monitored=True, share=True),
-    Curve("source", "Same movie or well", monitored=True, share=True),
-    Curve("loss", "Loss"),
-    Curve("loss_ratio", "Loss / answering the average"),
-    Curve("nearest_ratio", "Loss / answering the nearest", monitored=True),
-    Curve("target_std", "Spread of targets in a batch", from_zero=True),
-)
-_LIGHTS = {"green": "#009e73", "yellow": "#e6b800", "red": "#d55e00"}
-
-
-def draw_training(rows: Sequence[Mapping[str, object]], curves: Sequence[Curve] = CURVES) -> bytes:
+def draw_training(rows: Sequence[Mapping[str, object]], curves: Sequence[Curve] = TRAINING_CURVES) -> bytes:
     """Draw one small plot per quantity over the steps of a run; above each, the verdict of the monitors as a strip of colour.
 
     Parameters
@@ -70,8 +36,7 @@ def draw_training(rows: Sequence[Mapping[str, object]], curves: Sequence[Curve] 
     bytes
         A PNG.
     """
-    measured = [row for row in rows if row.get("measured", row["step"]) == row["step"]]
-    series = [(curve, *_series(measured if curve.monitored else rows, curve.key)) for curve in curves]
+    series = [(curve, *curve_points(rows, curve)) for curve in curves]
     shown = [entry for entry in series if len(entry[1])] or series[:1]
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
@@ -98,12 +63,12 @@ def draw_training(rows: Sequence[Mapping[str, object]], curves: Sequence[Curve] 
 
 
 def _draw_lights(axes: Axes, rows: Sequence[Mapping[str, object]]) -> None:
-    """Draw the verdicts as a strip above a plot: each colour from the line before to the last line that has it."""
-    known = [(row["step"], str(row["health"])) for row in rows if isinstance(row["step"], int | float) and row.get("health") in _LIGHTS]
-    for colour, line in groupby(range(len(known)), key=lambda i: known[i][1]):
-        here = list(line)
-        ends = [known[max(0, here[0] - 1)][0], known[here[-1]][0]]
-        axes.plot(ends, [1.02, 1.02], color=_LIGHTS[colour], linewidth=3, transform=axes.get_xaxis_transform(), clip_on=False, solid_capstyle="butt")
+    """Draw the verdicts as a strip above a plot."""
+    for light in lights_of(rows):
+        ends = [light.first_step, light.last_step]
+        axes.plot(
+            ends, [1.02, 1.02], color=LIGHTS[light.verdict], linewidth=3, transform=axes.get_xaxis_transform(), clip_on=False, solid_capstyle="butt"
+        )
 
 
 def draw_map(
@@ -170,14 +135,6 @@ def draw_confusion(counts_KK: npt.ArrayLike, classes: Sequence[str]) -> bytes:
 def draw_scores(scores: Sequence[Score], *, measure: str, chance: float | None = None) -> bytes:
     """Draw scores as points with intervals (:func:`cellvjepa.report.score_plots.scores_figure`); a PNG."""
     return png_of(scores_figure(scores, measure=measure, chance=chance))
-
-
-def _series(rows: Sequence[Mapping[str, object]], key: str) -> tuple[Floats, Floats]:
-    pairs = [(row["step"], row.get(key)) for row in rows]
-    numbers = [(float(step), float(value)) for step, value in pairs if isinstance(step, int | float) and isinstance(value, int | float)]
-    table = np.array(numbers, dtype=np.float64).reshape(-1, 2)
-    table = table[np.isfinite(table).all(axis=1)]
-    return table[:, 0], table[:, 1]
 
 
 def _dot_size(dots: int) -> float:

@@ -79,11 +79,11 @@ def calm(axes: Axes, *, title: str = "", x_label: str = "", y_label: str = "", g
         axes.set_axisbelow(True)
 
 
-def png_of(figure: Figure) -> bytes:
-    """Return a figure as PNG."""
+def png_of(figure: Figure, dpi: int = _DPI) -> bytes:
+    """Return a figure as PNG, with so many dots per inch."""
     _plain_text(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, facecolor=PAPER, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor=PAPER, metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -22,7 +22,7 @@ from cellvjepa.report.score_plots import Score, scores_figure
 from cellvjepa.report.style import png_of
 from cellvjepa.stories.probe_comparison import comparison_figure, comparison_in_words, comparison_section, interval_of, time_in_words
 from cellvjepa.stories.probe_examples import Shown, examples_or_trouble, examples_section
-from cellvjepa.stories.probe_files import ProbeFiles, bins_of, how_section, named, records, repeating_command, write_probe_files
+from cellvjepa.stories.probe_files import ProbeFiles, bins_of, choice_in_words, how_section, named, records, repeating_command, write_probe_files
 from cellvjepa.stories.probe_trust import (
     calibration_figure,
     calibration_section,
@@ -176,6 +176,8 @@ def _as_json(found: MultilabelEvaluation, command: str) -> Mapping[str, object]:
     return {
         "classes": found.classes,
         "several labels at once": True,
+        "in short": lead(found),
+        "kind": choice_in_words(found.probe),
         "threshold": THRESHOLD,
         "scores by class": {name: plain(values) for name, values in zip(found.classes, scores.by_class, strict=True)},
         "macro": plain(scores.macro),

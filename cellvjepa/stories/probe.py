@@ -18,7 +18,7 @@ from cellvjepa.report.score_plots import confusion_figure
 from cellvjepa.report.style import png_of
 from cellvjepa.stories.probe_comparison import MEASURE, comparison_figure, comparison_in_words, comparison_section, time_in_words
 from cellvjepa.stories.probe_examples import Shown, examples_or_trouble, examples_section
-from cellvjepa.stories.probe_files import ProbeFiles, bins_of, how_section, named, records, repeating_command, write_probe_files
+from cellvjepa.stories.probe_files import ProbeFiles, bins_of, choice_in_words, how_section, named, records, repeating_command, write_probe_files
 from cellvjepa.stories.probe_trust import (
     calibration_figure,
     calibration_section,
@@ -139,6 +139,8 @@ def _as_json(found: Evaluation, command: str) -> Mapping[str, object]:
     report, naive, calibration = found.report, found.naive, found.calibration
     return {
         "classes": report.classes,
+        "in short": lead(found),
+        "kind": choice_in_words(found.probe),
         "confusion": report.confusion_KK.tolist(),
         "scores": _scores(report),
         "class prior": dict(report.chance),

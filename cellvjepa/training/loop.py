@@ -7,7 +7,7 @@ stopped anywhere continues exactly as if it had not been.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cellvjepa.errors import Cancelled, Stopped
@@ -33,6 +33,7 @@ def train(
     measure: Callable[[VJepa], Health],
     *,
     watch: Watch | None = None,
+    about: Mapping[str, object] | None = None,
     resume: bool = False,
     progress: Progress = silent,
 ) -> Collapse | None:
@@ -52,6 +53,8 @@ def train(
         Measures the monitors on their fixed clips.
     watch
         Scores an encoder on labelled windows; None: there are none.
+    about
+        What the card of the best encoder so far says of where it comes from, JSON values.
     progress
         Called at each step; if it raises :class:`Cancelled` in any of the processes, a checkpoint is written first, and all end.
 
@@ -69,7 +72,7 @@ def train(
     """
     config = trainer.config.training
     folder, processes = run / "checkpoints", trainer.processes
-    best = BestEncoder(folder)
+    best = BestEncoder(folder, about or {})
     start = _begin(trainer, run, best, resume)
     notes = Notes(trainer, phases, run / "metrics.jsonl", measure, best, watch)
     for step in range(start, config.steps + 1):

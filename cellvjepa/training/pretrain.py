@@ -32,6 +32,7 @@ from cellvjepa.training.monitor import measure_health
 from cellvjepa.training.monitor_clips import gather_monitor_clips
 from cellvjepa.training.phases import PhasedStream, PhaseMovies, movies_of_phases, phases_of
 from cellvjepa.training.processes import ALONE, Processes
+from cellvjepa.training.recent import remember_run
 from cellvjepa.training.selection import kept_step, publish_best
 from cellvjepa.training.sharing import check_shares, levelled_once
 from cellvjepa.training.trainer import Trainer
@@ -101,14 +102,16 @@ def pretrain(
     model = _new_model(config, clips.pixels_B1TZYX, init_from if processes.first else None, run)  # the others get the first one's weights
     if processes.first:
         save_config(config, run / "config.yaml")
+        remember_run(run)
+    about = _provenance(config, movies, reference) | {"started_from": _origin(run)}
     trainer = Trainer(model, config, device, processes)
     with PhasedStream(phases, partial(_phase_stream, config, processes.part)) as stream:
         measure = partial(measure_health, clips=clips, config=config)
-        collapse = train(trainer, stream, run, measure, watch=watch, resume=resume, progress=progress)
+        collapse = train(trainer, stream, run, measure, watch=watch, about=about, resume=resume, progress=progress)
     model = trainer.whole_model()
     if processes.first:
-        about = _provenance(config, movies, reference) | {"started_from": _origin(run), "computed": trainer.computed}
-        publish_best(run, model.encoder, config.training.steps, about, predictor_state(model, config.mask_generators))
+        told = about | {"computed": trainer.computed}
+        publish_best(run, model.encoder, config.training.steps, told, predictor_state(model, config.mask_generators))
     if collapse is not None:
         raise collapse.error(run, processes.from_first(kept_step(run) if processes.first else 0))
     return run

@@ -82,10 +82,13 @@ class BestEncoder:
     ----------
     checkpoints
         The folder of the run's checkpoints; the encoder is kept in ``best_encoder`` there.
+    about
+        What its card says of where it comes from, so that it can be used while training goes on.
     """
 
-    def __init__(self, checkpoints: Path) -> None:
+    def __init__(self, checkpoints: Path, about: Mapping[str, object] | None = None) -> None:
         self._folder = checkpoints / FOLDER
+        self._about = about or {}
         self._candidate: tuple[int, EncoderShape, dict[str, torch.Tensor], PredictorState | None] | None = None
         self._best: tuple[Choice, EncoderShape, dict[str, torch.Tensor], PredictorState | None] | None = None
 
@@ -111,7 +114,7 @@ class BestEncoder:
         choice, shape, weights, predictor = self._best
         encoder = new_encoder(shape, torch.Generator())
         encoder.load_state_dict(weights)
-        card = save_encoder(encoder, self._folder, {"chosen": asdict(choice)})
+        card = save_encoder(encoder, self._folder, {**self._about, "chosen": asdict(choice)})
         if predictor is not None:
             save_predictor(predictor, self._folder, card.sha256)
         self._best = None

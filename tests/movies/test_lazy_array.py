@@ -67,3 +67,13 @@ def test_two_movies_are_never_taken_for_one() -> None:
     movie = movie_of((2, 1, 1, 6, 5), (1, 1, 1, 6, 5))
     other = replace(movie, pixels=ArrayPixels(np.zeros((2, 1, 1, 6, 5), np.uint16)))
     assert lazy_array(movie).name != lazy_array(other).name
+
+
+def test_an_image_that_is_too_large_is_read_in_tiles_of_whole_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellvjepa.movies.lazy_array._LARGEST_CHUNK_BYTES", 2 * 20)
+    movie = movie_of((2, 1, 1, 9, 11), (1, 1, 1, 2, 2))
+    array = lazy_array(movie)
+    assert array.chunks[3:] == ((4, 4, 1), (4, 4, 3))
+    np.testing.assert_array_equal(array.compute(), movie.pixels[...])
+    strips = lazy_array(movie_of((2, 1, 1, 9, 11), (1, 1, 1, 1, 11)))
+    assert strips.chunks[3:] == ((1,) * 9, (11,))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cellvjepa.errors import UserError
-from cellvjepa.probing.label_file import LabelLine, append_labels, read_lines, standing_lines
+from cellvjepa.probing.label_file import LabelLine, append_labels, read_lines, standing_lines, torn_line
 from cellvjepa.probing.labels import read_labels
 
 
@@ -118,3 +120,61 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, content: str | None
 def test_several_labels_at_once_have_one_spelling(tmp_path: Path) -> None:
     append_labels(tmp_path / "labels.csv", [line("dividing; bright"), line("bright;dividing", "ana"), line("bright;unsure", track=2)])
     assert read_lines(tmp_path / "labels.csv")["label"].tolist() == ["bright;dividing", "bright;dividing", "unsure"]
+
+
+@pytest.mark.parametrize("cut", range(1, 52))
+def test_half_a_line_was_never_said(tmp_path: Path, table: pd.DataFrame, cut: int) -> None:
+    """Whoever writes may be stopped after any byte: what was whole before stays, and nothing is made up of the rest."""
+    path = tmp_path / "labels.csv"
+    append_labels(path, [line("round"), line("flat", track=2), line("f\u00fcnf", "J\u00f6rg", track=2, start=8, stop=16)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    said_N = [["1", "round", "kim"], ["2", "flat", "kim"], ["2", "f\u00fcnf", "J\u00f6rg"]]
+    kept = 3 if cut <= len("2026-11-21T10:00:00+00:00\n") else 2  # only the date is shorter: who said what is whole
+    assert read_lines(path)[["track_id", "label", "annotator"]].to_numpy().tolist() == said_N[:kept]
+    torn = torn_line(path)
+    assert bool(torn) == (kept == 2 and not path.read_bytes().endswith(b"\n"))
+    assert ("The last line was not written to its end and is not used" in read_labels(path, table).notes) == bool(torn)
+    append_labels(path, [line("round", track=3)])
+    assert read_lines(path)[["track_id", "label", "annotator"]].to_numpy().tolist() == [*said_N[:kept], ["3", "round", "kim"]]
+
+
+def test_half_a_first_line_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("movie,track_id,lab")
+    append_labels(path, [line("round")])
+    assert read_lines(path)["label"].tolist() == ["round"]
+
+
+def test_it_is_known_where_lines_stand(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    begin, end = append_labels(path, [line("round")])
+    assert (begin, end) == (0, path.stat().st_size)
+    assert append_labels(path, [line("flat")]) == (end, path.stat().st_size)
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "labels.csv"
+    append_labels(path, [line("round")])
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        append_labels(path, [line("flat")])
+    assert path.read_bytes() == before
+
+
+def test_a_line_is_overruled_also_after_a_spreadsheet_has_written_it(tmp_path: Path, table: pd.DataFrame) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("movie,track_id,label,t_start,t_stop,annotator,date\na.tif,1.0,round,0.0,8.0,kim,2026\na.tif,2,flat,0,8,kim,2026\n")
+    append_labels(path, [line("flat"), line("round", track=2)])
+    assert read_labels(path, table).names_N.tolist() == ["flat", "round"]
+
+
+def test_lines_with_more_fields_than_names_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("track_id,label\n1,round,so,so\n")
+    with pytest.raises(UserError, match="more fields than the first line has names"):
+        read_lines(tmp_path / "labels.csv")

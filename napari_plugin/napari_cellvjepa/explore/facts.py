@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 import cellvjepa
 
 
@@ -13,3 +16,11 @@ def described_row(found: cellvjepa.Embeddings, row: int, colour: str) -> str:
     shown = [name for name in dict.fromkeys((colour, "cluster")) if name in facts.index and name not in ("movie", "track_id")]
     values = [f"{name} {facts[name]:.4g}" if isinstance(facts[name], float) else f"{name} {facts[name]}" for name in shown]
     return "\n".join([text, " · ".join(values)]).strip()
+
+
+def described_selection(found: cellvjepa.Embeddings, chosen_N: npt.NDArray[np.bool_]) -> str:
+    """Say how many rows a store has, and how many are selected, in how many movies."""
+    text, movies = f"{len(chosen_N):,} embeddings", found.table["movie"]
+    if not chosen_N.any():
+        return text
+    return f"{np.count_nonzero(chosen_N):,} of {text} selected, in {movies[chosen_N].nunique():,} of {movies.nunique():,} movies"

@@ -37,7 +37,7 @@ class Naming(QWidget):
         super().__init__()
         self._found: cellvjepa.Embeddings | None = None
         self._chosen_N: npt.NDArray[np.bool_] = np.zeros(0, bool)
-        self._saving = Latest(self)
+        self.saving = Latest(self)
         self.name = QLineEdit()
         self.name.setPlaceholderText("e.g. mitosis")
         self.annotator = QLineEdit(_user())
@@ -104,7 +104,7 @@ class Naming(QWidget):
 
     def cancel(self) -> None:
         """Give up what is under way."""
-        self._saving.cancel()
+        self.saving.cancel()
 
     def _name(self) -> str:
         if not self._chosen_N.any():
@@ -120,7 +120,7 @@ class Naming(QWidget):
 
     def _begin(self, do: Any, title: str, then: Any) -> None:
         self._enable(False)
-        self._saving.do(do, title, then, ended=partial(self._enable, True))
+        self.saving.do(do, title, then, ended=partial(self._enable, True))
 
     def _enable(self, ready: bool) -> None:
         self.as_labels.setEnabled(ready)

@@ -41,7 +41,7 @@ class Journey(QObject):
         super().__init__()
         self._viewer = viewer
         self._found: cellvjepa.Embeddings | None = None
-        self._reading = Latest(self)
+        self.reading = Latest(self)
         self._opening = ""
         self._wanted = -1
         self.movies: Movies | None = None
@@ -68,17 +68,17 @@ class Journey(QObject):
         self.cancel()
         self._opening, self._wanted = name, row
         do = partial(_opened, self.movies, name, self.elsewhere())
-        self._reading.do(do, "Opening the movie", self._add, failed=self.failed.emit, ended=self._end)
+        self.reading.do(do, "Opening the movie", self._add, failed=self.failed.emit, ended=self._end)
 
     def cancel(self) -> None:
         """Give up opening a movie."""
-        self._reading.cancel()
+        self.reading.cancel()
         self._opening = ""
 
     @property
     def under_way(self) -> bool:
         """Whether a movie is being opened."""
-        return self._reading.under_way
+        return self.reading.under_way
 
     def _add(self, layers: list[LayerData]) -> None:
         add_movie(self._viewer, layers)

@@ -13,8 +13,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 
 import cellvjepa
-from napari_cellvjepa.layers.linking import label_layers, rows_of, stores_in
-from napari_cellvjepa.layers.of_movies import Space
+from napari_cellvjepa.layers.linking import frame_of, label_layers, rows_of, stores_in
 from napari_cellvjepa.plot.palette import Colouring, plain
 
 COLOURS_KEY = "cellvjepa_colours_before"  # in a layer's metadata: the colours it had
@@ -186,13 +185,6 @@ class ImageClicks(QObject):
             elif isinstance(layer, Points) and value is not None and any(layer is mine for mine in stores_in(self._viewer).get(self._store, [])):
                 return int(rows_of(layer)[value])
         return -1
-
-
-def frame_of(viewer: Any, layer: Any) -> int:
-    """Return the native frame at which the time slider stands, for an image or label layer."""
-    space = Space.of_layer(layer)
-    world = viewer.dims.point[viewer.dims.ndim - len(space.scale)]
-    return int(np.rint((world - space.translate[0]) / space.scale[0]))
 
 
 def _movies_of(viewer: Any, store: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Labels, Layer, Points
+from napari.layers import Image, Labels, Layer, Points, Tracks
 
 import cellvjepa
 from napari_cellvjepa.layers.of_movies import MOVIE_KEY, LayerData, Space
@@ -75,6 +75,33 @@ def label_layers(viewer: Any, movie: str) -> Iterator[Any]:
             yield layer
 
 
+def tracks_layers(viewer: Any, movie: str) -> Iterator[Any]:
+    """Yield the Tracks layers that belong to a movie: those opened with it, and others whose name begins with its name."""
+    for layer in viewer.layers:
+        if isinstance(layer, Tracks) and (_movie_name(layer) == movie or (MOVIE_KEY not in layer.metadata and layer.name.startswith(movie))):
+            yield layer
+
+
+def frame_of(viewer: Any, layer: Any) -> int:
+    """Return the native frame at which the time slider stands, for an image or label layer."""
+    space = Space.of_layer(layer)
+    return int(np.rint((_world_time(viewer, len(space.scale)) - space.translate[0]) / space.scale[0]))
+
+
+def frames_shown(viewer: Any, store: str) -> dict[str, int]:
+    """Return the native frame at which the time slider stands, for each movie of a store that is open, be it as points only."""
+    found = {}
+    for layer in stores_in(viewer).get(store, []):
+        if not len(layer.features):
+            continue
+        first = layer.features.iloc[0]
+        # A step of the points is a whole window.
+        interval = float(layer.scale[0]) / float(first["t_stop"] - first["t_start"])
+        time = _world_time(viewer, layer.ndim) - float(layer.translate[0])
+        found[str(first["movie"])] = int(np.rint(time / interval))
+    return found
+
+
 def show_movie(viewer: Any, store: str, movie: str) -> None:
     """Show the layers of a movie and hide those of other movies; labels and tracks stay as they are."""
     for layer in viewer.layers:
@@ -131,6 +158,11 @@ def _zoom_to(viewer: Any, width: float) -> None:
     share = width * viewer.scene.camera.zoom / smallest
     if not _SMALLEST_SHARE <= share <= _LARGEST_SHARE:
         viewer.scene.camera.zoom = 0.2 * smallest / width
+
+
+def _world_time(viewer: Any, axes: int) -> float:
+    """Return where the time slider stands, for a layer of so many axes."""
+    return float(viewer.dims.point[viewer.dims.ndim - axes])
 
 
 def _movie_name(layer: Any) -> str:

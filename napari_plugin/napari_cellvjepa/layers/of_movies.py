@@ -7,7 +7,7 @@ the movie says so, else in pixels and frames.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,11 +17,15 @@ from napari.layers import Labels, Tracks
 
 import cellvjepa
 from napari_cellvjepa.layers.cell_sources import CellSource, LabelImage, Places, Tracked
+from napari_cellvjepa.layers.layer_pixels import LayerPixels
+from napari_cellvjepa.layers.seen import SeenPixels
 
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
 MOVIE_KEY = "cellvjepa_movie"  # in a layer's metadata: the Movie it shows
 CHANNEL_KEY = "cellvjepa_channel"
+LABELS_KEY = "cellvjepa_labels"  # the path of the label image it shows
+CELLS_KEY = "cellvjepa_cells"  # the path of the table whose tracks it shows
 
 _TRANSMITTED = ("phase", "bright", "bf", "dic", "trans", "qpi")
 _FLUORESCENT = ("green", "magenta", "cyan", "yellow", "red", "blue")
@@ -70,16 +74,19 @@ class Space:
         return {"scale": self.scale, "translate": self.translate, "units": self.units, "axis_labels": self.axes}
 
 
-def image_layers(movie: cellvjepa.Movie) -> list[LayerData]:
-    """Return one image layer per channel; pixels are read when they are looked at.
+def image_layers(movie: cellvjepa.Movie, ahead: int | None = None) -> list[LayerData]:
+    """Return one image layer per channel; pixels are read when they are looked at, of a pyramid those that the zoom asks for.
 
     Parameters
     ----------
     movie
         With measured levels: they are the limits of contrast.
+    ahead
+        A frame that is read at once, so that the window need not wait for it (in another thread).
     """
     assert movie.levels is not None, movie.uri
-    pixels_TCZYX = cellvjepa.lazy_array(movie)
+    copies = [movie, *(replace(movie, pixels=copy.pixels) for copy in movie.pyramid)]
+    levels_TCZYX = [_looked_at(copy, ahead if copy is copies[-1] else None) for copy in copies]
     several = len(movie.channels) > 1
     fluorescent = iter(_FLUORESCENT * len(movie.channels))
     layers: list[LayerData] = []
@@ -93,19 +100,21 @@ def image_layers(movie: cellvjepa.Movie) -> list[LayerData]:
             "metadata": {MOVIE_KEY: movie, CHANNEL_KEY: channel},
             **Space.of_movie(movie).settings(),
         }
-        layers.append((_plain_axes(pixels_TCZYX, c), settings, "image"))
+        levels = [_plain_axes(level_TCZYX, c, movie) for level_TCZYX in levels_TCZYX]
+        layers.append((levels[0], settings, "image") if len(levels) == 1 else (levels, {**settings, "multiscale": True}, "image"))
     return layers
 
 
 def labels_layer(labels: cellvjepa.Movie, movie: cellvjepa.Movie) -> LayerData:
     """Return a label image that belongs to a movie as a Labels layer."""
-    pixels = _plain_axes(cellvjepa.lazy_array(labels), 0)
-    settings = {"name": f"{movie.name} cells", "opacity": 0.35, "visible": False, "metadata": {MOVIE_KEY: movie}, **Space.of_movie(movie).settings()}
+    pixels = _plain_axes(_looked_at(labels), 0, movie)
+    metadata = {MOVIE_KEY: movie, LABELS_KEY: labels.uri}
+    settings = {"name": f"{movie.name} cells", "opacity": 0.35, "visible": False, "metadata": metadata, **Space.of_movie(movie).settings()}
     return pixels, settings, "labels"
 
 
-def tracks_layer(cells: cellvjepa.Cells, movie: cellvjepa.Movie) -> LayerData:
-    """Return the cells of a movie as a Tracks layer with their lineage."""
+def tracks_layer(cells: cellvjepa.Cells, movie: cellvjepa.Movie, path: str | None = None) -> LayerData:
+    """Return the cells of a movie as a Tracks layer with their lineage; ``path`` is the file they are from."""
     table = cells.of(movie.name).table
     space = Space.of_movie(movie)
     positions = [table["t"], *([table["z_px"].fillna((movie.shape["Z"] - 1) / 2)] if len(space.scale) == 4 else []), table["y_px"], table["x_px"]]
@@ -113,7 +122,15 @@ def tracks_layer(cells: cellvjepa.Cells, movie: cellvjepa.Movie) -> LayerData:
     born = table.drop_duplicates("track_id")
     known = set(born["track_id"])
     graph = {int(i): [int(p)] for i, p in zip(born["track_id"], born["parent_track_id"], strict=True) if p in known}
-    settings = {"name": f"{movie.name} tracks", "graph": graph, "tail_length": 12, "tail_width": 2, "blending": "translucent", **space.settings()}
+    settings = {
+        "name": f"{movie.name} tracks",
+        "graph": graph,
+        "tail_length": 12,
+        "tail_width": 2,
+        "blending": "translucent",
+        "metadata": {MOVIE_KEY: movie, **({CELLS_KEY: path} if path else {})},
+        **space.settings(),
+    }
     return data, settings, "tracks"
 
 
@@ -158,49 +175,6 @@ def described(shown: Shown) -> str:
     frames = f"{t} frames" + (f", every {_duration(movie.interval_s)}" if movie.interval_s else "")
     more = (f", {z} planes" if z > 1 else "") + (f", {c} channels" if c > 1 else "")
     return f"{frames}\n{y} x {x} px" + (f" of {size.y:.3g} µm" if size else "") + more
-
-
-@dataclass(frozen=True, eq=False)
-class LayerPixels:
-    """The array of a layer, T [Z] Y X, as the pixels of a movie, T C Z Y X.
-
-    Parameters
-    ----------
-    data
-        Anything that is indexed by slices: numpy, dask, zarr, ...
-    """
-
-    data: Any
-
-    @property
-    def shape(self) -> tuple[int, int, int, int, int]:
-        """Lengths of T, C, Z, Y, X."""
-        t, *z, y, x = map(int, self.data.shape)
-        return t, 1, z[0] if z else 1, y, x
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The native type."""
-        found: np.dtype[Any] = np.dtype(self.data.dtype)
-        return found
-
-    @property
-    def chunks(self) -> tuple[int, int, int, int, int]:
-        """What a read decodes at the least: one frame, as far as we know."""
-        return 1, 1, 1, self.shape[3], self.shape[4]
-
-    def __getitem__(self, key: Any, /) -> npt.NDArray[Any]:
-        """Return a part, as numpy indexing does it."""
-        parts = [*(key if isinstance(key, tuple) else (key,))]
-        if ... in parts:
-            at = parts.index(...)
-            parts[at : at + 1] = [slice(None)] * (6 - len(parts))
-        parts += [slice(None)] * (5 - len(parts))
-        t, c, z, y, x = (part if isinstance(part, slice) else slice(int(part), int(part) + 1 or None) for part in parts)
-        read = np.asarray(self.data[(t, z, y, x) if self.data.ndim == 4 else (t, y, x)])
-        block = (read if self.data.ndim == 4 else read[:, None])[:, None]
-        block = block[:, c, (slice(None) if self.data.ndim == 4 else z)]
-        return np.array(block[tuple(slice(None) if isinstance(part, slice) else 0 for part in parts)])
 
 
 def cells_from(layer: Any, shown: Shown) -> CellSource | None:
@@ -271,8 +245,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
-def _plain_axes(pixels_TCZYX: Any, channel: int) -> Any:
-    return pixels_TCZYX[:, channel] if pixels_TCZYX.shape[2] > 1 else pixels_TCZYX[:, channel, 0]
+def _looked_at(movie: cellvjepa.Movie, ahead: int | None = None) -> Any:
+    seen = SeenPixels(movie.pixels, movie.name)
+    array_TCZYX = cellvjepa.lazy_array(replace(movie, pixels=seen))
+    if ahead is not None:
+        seen.read_ahead(array_TCZYX.chunks, min(ahead, movie.shape["T"] - 1))
+    return array_TCZYX
+
+
+def _plain_axes(pixels_TCZYX: Any, channel: int, movie: cellvjepa.Movie) -> Any:
+    """Return T [Z] Y X: a coarser copy keeps its depth axis where the movie has one, however few planes are left."""
+    return pixels_TCZYX[:, channel] if movie.shape["Z"] > 1 else pixels_TCZYX[:, channel, 0]
 
 
 def _plain_shape(movie: cellvjepa.Movie) -> tuple[int, ...]:

@@ -122,5 +122,6 @@ def _marks(features: pd.DataFrame, extent_px: float) -> dict[str, Any]:
 def renew_features(layer: Any, found: cellvjepa.Embeddings) -> None:
     """Give the points of a layer the columns that the store has now."""
     rows = found.table.iloc[layer.features[ROW_COLUMN].to_numpy()]
-    if missing := [name for name in rows.columns if name not in layer.features]:
-        layer.features = layer.features.assign(**{name: rows[name].to_numpy() for name in missing})
+    now, before = _features(found, rows).drop(columns=ROW_COLUMN), layer.features
+    if changed := [name for name in now.columns if name not in before or not now[name].equals(before[name].reset_index(drop=True))]:
+        layer.features = before.assign(**{name: now[name].to_numpy() for name in changed})

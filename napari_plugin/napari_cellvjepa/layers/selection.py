@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 import cellvjepa
 from napari_cellvjepa.layers.linking import highlight, paint_points, rows_of, selected_rows, stores_in
+from napari_cellvjepa.layers.points import renew_features
 from napari_cellvjepa.plot.palette import Colouring, plain
 
 SELECTION_KEY = "cellvjepa_selection"  # in a layer's metadata: the whole selection, also of movies that are not open
@@ -31,9 +32,12 @@ class Link(QObject):
         bool (N,): the selected rows. Replaced, never changed in place.
     selected
         Signal: the selection has changed, wherever.
+    renewed
+        Signal: somebody else has given a layer of the store other columns.
     """
 
     selected = Signal()
+    renewed = Signal()
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -91,6 +95,7 @@ class Link(QObject):
         for layer in self.layers():
             if not any(layer is known for known in self._layers):
                 layer.selected_data.events.items_changed.connect(self._take_from_layers)
+                layer.events.features.connect(self._tell_renewed)
                 self._layers.append(layer)
                 self._rows[id(layer)] = rows_of(layer)
                 with self._alone():
@@ -101,12 +106,18 @@ class Link(QObject):
     def _forget_layers(self) -> None:
         for layer in self._layers:
             layer.selected_data.events.items_changed.disconnect(self._take_from_layers)
+            layer.events.features.disconnect(self._tell_renewed)
         self._layers, self._rows = [], {}
 
     def _take_from_layers(self, event: object = None) -> None:
         """Take over what was selected in a layer, by hand or by another program."""
         if self._busy:
             return
+        for layer in self.layers():
+            told = layer.metadata.get(SELECTION_KEY)  # by another dock: rows of movies that are not open may be among them
+            if told is not None and told is not self.chosen_N and len(told) == len(self.chosen_N):
+                self.select(told)
+                return
         chosen = self.chosen_N.copy()
         for layer in self.layers():
             chosen[self._rows.get(id(layer), rows_of(layer))] = False
@@ -114,6 +125,16 @@ class Link(QObject):
             self._rows[id(layer)] = rows_of(layer)
         if not np.array_equal(chosen, self.chosen_N):
             self.select(chosen)
+
+    def renew(self, found: cellvjepa.Embeddings) -> None:
+        """Give the points of all layers the columns that the store has now."""
+        with self._alone():
+            for layer in self.layers():
+                renew_features(layer, found)
+
+    def _tell_renewed(self, event: object = None) -> None:
+        if not self._busy:
+            self.renewed.emit()
 
     def _dress(self, layer: Any) -> None:
         layer.metadata[SELECTION_KEY] = self.chosen_N
@@ -128,3 +149,19 @@ class Link(QObject):
             yield
         finally:
             self._busy = before
+
+
+def tell_selection(layers: Sequence[Any], chosen_N: npt.NDArray[np.bool_]) -> None:
+    """Select rows of a store from outside: its layers take them, and whoever keeps a :class:`Link` to these.
+
+    Parameters
+    ----------
+    layers
+        The Points layers of the store.
+    chosen_N
+        bool (N,): the rows of the store.
+    """
+    for layer in layers:
+        layer.metadata[SELECTION_KEY] = chosen_N
+    for layer in layers:
+        highlight(layer, chosen_N)

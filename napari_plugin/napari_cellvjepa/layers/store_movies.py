@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cellvjepa
 
+_ASK_EVERY_S = 0.1  # whether to wait on, where another thread opens a movie
+
 
 class Movies:
-    """The movies of a store by name; an archive is opened once.
+    """The movies of a store by name; an archive is opened once. Safe to use from several threads.
 
     Parameters
     ----------
@@ -20,6 +24,7 @@ class Movies:
         self._found = found
         self._opened: dict[str, cellvjepa.Movie] = {}
         self._levelled: dict[str, cellvjepa.Movie] = {}
+        self._opening = threading.Lock()
 
     def movie(self, name: str, progress: cellvjepa.Progress, elsewhere: Path | None = None) -> cellvjepa.Movie:
         """Return a movie with its levels; takes as long as opening its archive (not in the window's thread).
@@ -36,12 +41,19 @@ class Movies:
         UserError
             If it is not where the store says.
         """
-        if name not in self._levelled:
-            if name not in self._opened:
-                self._open(name, progress, elsewhere)
-            progress("measuring grey levels", 0, 0)
-            self._levelled[name] = cellvjepa.with_levels(self._opened[name])
-        return self._levelled[name]
+        if name in self._levelled:
+            return self._levelled[name]
+        while not self._opening.acquire(timeout=_ASK_EVERY_S):
+            progress("waiting for its archive", 0, 0)
+        try:
+            if name not in self._levelled:
+                if name not in self._opened:
+                    self._open(name, progress, elsewhere)
+                progress("measuring grey levels", 0, 0)
+                self._levelled[name] = cellvjepa.with_levels(self._with_stored_levels(self._opened[name]))
+            return self._levelled[name]
+        finally:
+            self._opening.release()
 
     def known(self, name: str) -> cellvjepa.Movie | None:
         """Return a movie that has been opened before, or None."""
@@ -54,6 +66,14 @@ class Movies:
             return cellvjepa.open_movie(uri) if uri else None
         except cellvjepa.UserError:
             return None  # the movie can be seen without
+
+    def _with_stored_levels(self, movie: cellvjepa.Movie) -> cellvjepa.Movie:
+        """Return a movie with the levels that its clips were embedded with, if the store knows those of all its channels."""
+        levels = self._found.provenance.levels
+        known = levels[levels["movie"] == movie.name].set_index("channel")
+        if movie.levels is not None or not set(movie.channels) <= set(known.index):
+            return movie
+        return replace(movie, levels=known.loc[list(movie.channels), ["low", "high"]].to_numpy(float))
 
     def _open(self, name: str, progress: cellvjepa.Progress, elsewhere: Path | None) -> None:
         source = self._found.provenance.source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
@@ -12,6 +14,13 @@ class Docked(QWidget):
     def leave(self) -> None:
         """Stop all work and let go of the viewer."""
         self.deleteLater()
+
+    def state(self) -> dict[str, Any]:
+        """Return what a session file keeps of this dock beside what stands in layers: texts, numbers, lists, paths."""
+        return {}
+
+    def take_state(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state` returned when a session was saved; somebody may have changed it in the file."""
 
     def changeEvent(self, event: QEvent) -> None:
         """Leave when the dock is closed: napari then takes this widget out of it."""

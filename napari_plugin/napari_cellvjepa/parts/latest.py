@@ -19,11 +19,22 @@ class Latest:
     ----------
     owner
         For whom the work is done; nothing comes back when it has gone.
+
+    Attributes
+    ----------
+    title
+        Of the work that was begun last.
+    progress
+        ``(stage, done, total)`` of it.
+    changed
+        Called when work begins, gets on, or ends.
     """
 
     def __init__(self, owner: QObject) -> None:
         self._owner = owner
         self._work: Work | None = None
+        self.title, self.progress = "", ("", 0, 0)
+        self.changed: Callable[[], object] = lambda: None
 
     @property
     def under_way(self) -> bool:
@@ -57,13 +68,27 @@ class Latest:
         work.succeeded.connect(lambda result: then(result) if self._wants(work) else None)
         work.failed.connect(lambda problem: failed(problem) if self._wants(work) else None)
         work.ended.connect(lambda cancelled: self._end(work, ended))
+        work.progressed.connect(lambda stage, done, total: self._note(work, (stage, done, total)))
+        self.title, self.progress = title, ("", 0, 0)
         work.start()
+        self.changed()
+
+    def stop(self) -> None:
+        """Ask the work to stop, as a person does: ``ended`` is called when it has."""
+        if self._work is not None:
+            self._work.cancel()
 
     def cancel(self) -> None:
         """Give up the work that is under way."""
         if self._work is not None:
             self._work.cancel()
-        self._work = None
+            self._work = None
+            self.changed()
+
+    def _note(self, work: Work, progress: tuple[str, int, int]) -> None:
+        if self._wants(work):
+            self.progress = progress
+            self.changed()
 
     def _wants(self, work: Work) -> bool:
         return work is self._work and bool(isalive(self._owner))  # type: ignore[no-untyped-call]
@@ -72,3 +97,4 @@ class Latest:
         if self._wants(work):
             self._work = None
             ended()
+            self.changed()

@@ -34,6 +34,8 @@ class Work(QObject):
         work is to stop, and returns a result. It runs in another thread and must not touch layers or widgets.
     title
         What people read in napari's activity dock.
+    shown
+        Whether it is shown there: what is over before one could read it need not be.
 
     Attributes
     ----------
@@ -52,10 +54,11 @@ class Work(QObject):
     failed = Signal(str)
     ended = Signal(bool)
 
-    def __init__(self, do: Callable[[cellvjepa.Progress], object], title: str) -> None:
+    def __init__(self, do: Callable[[cellvjepa.Progress], object], title: str, *, shown: bool = True) -> None:
         super().__init__()
         self._do = do
         self._title = title
+        self._shown = shown
         self._reported_at = 0.0
         self._reported_stage = ""
         # superqt stops its workers when the application quits; it does so by the same quit() that cancel() calls.
@@ -67,7 +70,8 @@ class Work(QObject):
 
     def start(self) -> None:
         """Begin."""
-        self._bar = cancelable_progress(total=0, desc=self._title)
+        if self._shown:
+            self._bar = cancelable_progress(total=0, desc=self._title)
         self._worker.start()
 
     def cancel(self) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import cellvjepa
+from napari_cellvjepa.plot.axes import Axis, titled
 
 _TITLES = {"X_umap": "UMAP", "X_pca": "PCA"}
 _FIRST_COMPONENTS = 10  # offered before the table; the others come after it
@@ -58,6 +59,11 @@ class Columns:
             # Distances on a UMAP mean little: it may as well fill the plot.
             return self._projected[x][0] == self._projected[y][0] != "X_umap"
         return {x, y} in ({"x_px", "y_px"}, {"x_um", "y_um"})
+
+    def axis(self, name: str) -> Axis:
+        """Return what an axis of this column says: its name and unit; no numbers for a UMAP, whose distances and directions mean nothing."""
+        key, _ = self._projected.get(name, ("", 0))
+        return Axis(name if key or name in self._dimensions else titled(name), numbers=key != "X_umap")
 
     def at_hand(self, name: str) -> bool:
         """Tell whether a column is in memory."""

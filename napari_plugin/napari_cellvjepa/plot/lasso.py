@@ -40,9 +40,12 @@ def inside(points_N2: npt.NDArray[np.float32], corners_K2: npt.NDArray[np.float6
         found[near] = _compared(points_N2[near].astype(np.float64), corners)
         return found
     inner, touched = _squares((corners - low) / (high - low) * _GRID)
-    columns, rows = np.minimum(((points_N2[near] - low) / (high - low) * _GRID).astype(np.int64), _GRID - 1).T
-    found[near] = inner[rows, columns]
-    doubtful = near[touched[rows, columns]]
+    # In float32 a point may fall into the next square; those beside the line count as touched, too.
+    scale = (_GRID / (high - low)).astype(np.float32)
+    column, row = ((along[near] - np.float32(start)) * step for along, start, step in ((x, low[0], scale[0]), (y, low[1], scale[1])))
+    square = np.minimum(row.astype(np.int32), _GRID - 1) * _GRID + np.minimum(column.astype(np.int32), _GRID - 1)
+    found[near] = inner.ravel()[square]
+    doubtful = near[touched.ravel()[square]]
     found[doubtful] = _compared(points_N2[doubtful].astype(np.float64), corners)
     return found
 

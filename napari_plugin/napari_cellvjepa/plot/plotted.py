@@ -53,8 +53,8 @@ class Plotted(QWidget):
         chosen = (*columns.first_axes(), "cluster" if "cluster" in offered else ONE_COLOUR)
         for layer in layers:
             x, y, kept = layer.metadata.get(PLOT_KEY, ("", "", ""))
-            if x in columns.axes() and y in columns.axes() and kept in offered:
-                chosen = x, y, kept
+            if kept in offered:
+                chosen = (x, y, kept) if x in columns.axes() and y in columns.axes() else (*chosen[:2], kept)
                 break
         self.across.offer(columns.axes(), chosen[0])
         self.up.offer(columns.axes(), chosen[1])
@@ -63,7 +63,7 @@ class Plotted(QWidget):
     def remember(self, layers: list[Any]) -> None:
         """Note in the layers what is plotted."""
         for layer in layers:
-            layer.metadata[PLOT_KEY] = (self.across.currentText(), self.up.currentText(), self.colour.currentText())
+            layer.metadata[PLOT_KEY] = [self.across.currentText(), self.up.currentText(), self.colour.currentText()]
 
     def names(self) -> list[str]:
         """Return the columns that are plotted."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QEvent, QTimer, Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QWidget
 from vispy import scene
 
+from napari_cellvjepa.plot.axes import Axis, AxisStrip
 from napari_cellvjepa.plot.dots import Box, Dots
 from napari_cellvjepa.plot.lasso import inside
 from napari_cellvjepa.plot.palette import Colouring, plain
+from napari_cellvjepa.plot.pen import Pen, Tool
+from napari_cellvjepa.plot.trails import Trail, Trails
 
-Tool: TypeAlias = Literal["pan", "lasso", "rectangle"]
 How: TypeAlias = Literal["new", "add", "subtract"]
 
 _GROUND = "#15171b"
@@ -22,7 +25,6 @@ _REFINE_AFTER_MS = 120  # rest after which what is drawn is fitted to the view
 _HOVER_EVERY_MS = 40
 _CLICK_PX = 4  # a press and a release this near to each other are a click
 _REACH_PX = 9  # a click or the mouse this near to a point mean it
-_LEAST_STEP_PX = 3  # between corners of a lasso
 _MARGIN = 0.06
 
 
@@ -54,15 +56,12 @@ class Scatter(QWidget):
         self._view = self._canvas.central_widget.add_view()
         self._view.camera = scene.PanZoomCamera(interactive=False)
         self.dots = Dots(self._view.scene)
-        self._line = scene.visuals.Line(parent=self._view.scene, color="white", width=1.5, antialias=True)
-        self._line.order = 10
-        self._line.visible = False
+        self.trails = Trails(self._view.scene)
+        self._pen = Pen(self._view.scene, self._plane)
         self._origin, self._span = np.zeros(2), np.ones(2)
         self._home = Box(0, 0, 1, 1)
         self._press: npt.NDArray[np.float64] | None = None
         self._last: npt.NDArray[np.float64] = np.zeros(2)
-        self._drawn: list[npt.NDArray[np.float64]] = []
-        self._drawing: Tool = "pan"
         self._over = -1
         self._refining = self._timer(_REFINE_AFTER_MS, self.refine)
         self._hovering = self._timer(_HOVER_EVERY_MS, self._hover)
@@ -70,9 +69,13 @@ class Scatter(QWidget):
             # Before the scene gets them, and it does not: for each event it would draw everything once more to find out what is hit.
             getattr(self._canvas.events, name).connect(getattr(self, f"_{name}"), position="first")
         self._canvas.events.resize.connect(self._resized)
-        layout = QVBoxLayout(self)
+        self.across, self.up = AxisStrip(up=False), AxisStrip(up=True)
+        layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._canvas.native)
+        layout.setSpacing(0)
+        layout.addWidget(self.up, 0, 0)
+        layout.addWidget(self._canvas.native, 0, 1)
+        layout.addWidget(self.across, 1, 1)
         self._canvas.native.setMouseTracking(True)
         self.setMinimumSize(220, 200)
 
@@ -103,7 +106,7 @@ class Scatter(QWidget):
         span = np.where(high > low, high - low, 1.0)
         self._origin, self._span = low, np.full(2, span.max()) if alike else span
         # The card counts in float32: large numbers that hardly differ must come near to 0 first.
-        points = ((both - self._origin) / self._span).astype(np.float32)
+        points = np.asfortranarray((both - self._origin) / self._span, np.float32)
         self.dots.mark(None)
         self.dots.place(points, colouring, chosen_N)
         width, height = span / self._span
@@ -112,8 +115,15 @@ class Scatter(QWidget):
         self.look_at(self._home)
         self.refine()
 
+    def name_axes(self, x: Axis, y: Axis) -> None:
+        """Write beside the plot what it shows."""
+        self.across.show_axis(x)
+        self.up.show_axis(y)
+
     def show_nothing(self) -> None:
         """Empty the plot."""
+        self.name_axes(Axis(), Axis())
+        self.draw_trails(())
         self.show_points(np.empty(0), np.empty(0), False, plain(0), np.zeros(0, bool))
 
     def paint(self, colouring: Colouring, chosen_N: npt.NDArray[np.bool_]) -> None:
@@ -132,6 +142,25 @@ class Scatter(QWidget):
     def mark(self, row: int | None) -> None:
         """Draw a ring around a row."""
         self.dots.mark(row)
+        self._canvas.update()
+
+    def draw_trails(self, trails: Sequence[Trail]) -> None:
+        """Draw these tracks and no others."""
+        self.trails.draw(trails, self.dots.points_N2)
+        self.mark_trails({})
+
+    def mark_trails(self, frames: Mapping[str, float]) -> None:
+        """Mark where the tracks that are drawn are now.
+
+        Parameters
+        ----------
+        frames
+            The frame that is shown, for each movie that is.
+        """
+        points = self.dots.points_N2
+        places = [trail.place_at(frames[trail.movie], points) for trail in self.trails.trails if trail.movie in frames]
+        known = [place for place in places if place is not None and np.isfinite(place).all()]
+        self.trails.mark(np.array(known, np.float32).reshape(-1, 2))
         self._canvas.update()
 
     def reset_view(self) -> None:
@@ -155,6 +184,12 @@ class Scatter(QWidget):
         x, y = (self._origin + np.array([[box.x, box.y], [box.x + box.width, box.y + box.height]]) * self._span).T
         return (float(x[0]), float(x[1])), (float(y[0]), float(y[1]))
 
+    def look_at_limits(self, x: tuple[float, float], y: tuple[float, float]) -> None:
+        """Bring the part of the plane into view that lies between these values, in the units of the columns."""
+        (low_x, low_y), (high_x, high_y) = (np.array(list(zip(x, y, strict=True))) - self._origin) / self._span
+        if np.isfinite([low_x, low_y, high_x, high_y]).all() and low_x < high_x and low_y < high_y:
+            self.look_at(Box(float(low_x), float(low_y), float(high_x - low_x), float(high_y - low_y)))
+
     def position_px(self, row: int) -> tuple[float, float]:
         """Return where a row is on the plot, in pixels from the upper left corner."""
         x, y = self._view.scene.transform.map(self.dots.points_N2[row])[:2]
@@ -163,7 +198,7 @@ class Scatter(QWidget):
     def refine(self) -> None:
         """Fit what is drawn to the view: points one by one, or their density."""
         self._refining.stop()
-        self.dots.draw(self.seen(), self._canvas.size)
+        self.dots.draw(self.seen(), self._canvas.size, self._canvas.pixel_scale)
         self._canvas.update()
 
     def picture(self) -> npt.NDArray[np.uint8]:
@@ -180,6 +215,9 @@ class Scatter(QWidget):
         if self.dots.many:
             self._refining.start()
         self._canvas.update()
+        x, y = self.limits()
+        self.across.show_limits(x)
+        self.up.show_limits(y)
         self.moved.emit()
 
     def _resized(self, event: Any) -> None:
@@ -192,8 +230,7 @@ class Scatter(QWidget):
         event.blocked = True
         self._press = self._last = np.asarray(event.pos, np.float64)
         if event.button == 1 and (self.tool != "pan" or "Shift" in event.modifiers):
-            self._drawing = "lasso" if self.tool == "pan" else self.tool
-            self._drawn = [self._press]
+            self._pen.begin("lasso" if self.tool == "pan" else self.tool, self._press)
         self._set_over(-1)
 
     def _mouse_move(self, event: Any) -> None:
@@ -207,8 +244,8 @@ class Scatter(QWidget):
         self._drag_to(here)
 
     def _drag_to(self, here: npt.NDArray[np.float64]) -> None:
-        if self._drawn:
-            self._draw_line(here)
+        if self._pen.down:
+            self._pen.draw_to(here)
         elif not self._is_click(here):
             step = self._plane(self._last) - self._plane(here)
             self._view.camera.pan(*step)
@@ -219,7 +256,7 @@ class Scatter(QWidget):
         """Tell whether the mouse has not left the place where it was pressed."""
         assert self._press is not None
         far = np.abs(here - self._press).max() > _CLICK_PX
-        return not far and bool((self._last == self._press).all()) and len(self._drawn) < 3
+        return not far and bool((self._last == self._press).all()) and not self._pen.has_moved
 
     def _mouse_release(self, event: Any) -> None:
         event.blocked = True
@@ -229,16 +266,15 @@ class Scatter(QWidget):
         click = self._is_click(here)
         if not click:
             self._drag_to(here)  # vispy leaves out moves that follow each other fast, and so often the last one
-        drawn = self._drawn
-        self._press, self._drawn, self._line.visible = None, [], False
+        corners = self._pen.corners(here) if self._pen.down else None
+        self._pen.lift()
+        self._press = None
         self._canvas.update()
         if click:
             if event.button == 1:
                 self.picked.emit(self.nearest(here))
-        elif drawn:
-            corners = _rectangle(press, here) if self._drawing == "rectangle" else drawn
-            chosen = inside(self.dots.points_N2, np.array([self._plane(corner) for corner in corners]))
-            self.enclosed.emit(chosen, _how(event.modifiers, self.how))
+        elif corners is not None:
+            self.enclosed.emit(inside(self.dots.points_N2, corners), _how(event.modifiers, self.how))
 
     def _mouse_wheel(self, event: Any) -> None:
         event.blocked = True
@@ -248,30 +284,10 @@ class Scatter(QWidget):
     def _mouse_double_click(self, event: Any) -> None:
         event.blocked = True
 
-    def _draw_line(self, here: npt.NDArray[np.float64]) -> None:
-        assert self._press is not None
-        if self._drawing == "rectangle":
-            corners = _rectangle(self._press, here)
-        else:
-            if np.abs(here - self._drawn[-1]).max() >= _LEAST_STEP_PX:
-                self._drawn.append(here)
-            corners = self._drawn
-        self._line.set_data(np.array([self._plane(corner) for corner in (*corners, corners[0])], np.float32))
-        self._line.visible = True
-
     def nearest(self, position_px: Any) -> int:
         """Return the row at a place on the plot, or -1."""
-        points = self.dots.points_N2
-        if not len(points):
-            return -1
-        here = self._plane(position_px).astype(np.float32)
-        unit = np.abs(self._plane((1, 1)) - self._plane((0, 0))).astype(np.float32)  # of the plane per pixel
-        reach = _REACH_PX * unit
-        x, y = points.T
-        near = np.flatnonzero((np.abs(x - here[0]) <= reach[0]) & (np.abs(y - here[1]) <= reach[1]))
-        if not len(near):
-            return -1
-        return int(near[np.argmin(np.square((points[near] - here) / unit).sum(axis=1))])
+        unit = np.abs(self._plane((1, 1)) - self._plane((0, 0)))  # of the plane per pixel
+        return self.dots.nearest(self._plane(position_px), unit, _REACH_PX)
 
     def _hover(self) -> None:
         if self._press is None:
@@ -287,11 +303,6 @@ class Scatter(QWidget):
         self._hovering.stop()
         self._set_over(-1)
         super().leaveEvent(event)
-
-
-def _rectangle(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
-    (x0, y0), (x1, y1) = one, other
-    return [np.array(corner) for corner in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
 
 
 def _how(modifiers: Any, chosen: How) -> How:

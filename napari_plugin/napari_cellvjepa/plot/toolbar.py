@@ -30,8 +30,10 @@ class Toolbar(QWidget):
     ----------
     tool_changed, how_changed
         Signals: the name of the tool, and what a drawn line is for.
-    inverted, cleared, fitted
+    inverted, cleared, fitted, saved
         Signals: buttons were pressed.
+    tracks_shown
+        Signal ``(shown)``: whether tracks are drawn.
     """
 
     tool_changed = Signal(str)
@@ -39,6 +41,8 @@ class Toolbar(QWidget):
     inverted = Signal()
     cleared = Signal()
     fitted = Signal()
+    saved = Signal()
+    tracks_shown = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,6 +53,10 @@ class Toolbar(QWidget):
         self.hows = self._group(_HOWS, lambda name: self.how_changed.emit(name))
         self._button("Invert", "Select what is not selected.", self.inverted.emit)
         self._button("Clear", "Select nothing.", self.cleared.emit)
+        tip = "Draw the selected tracks through the plot, or that of the cell clicked last, with their daughters; marks show where they are now."
+        self.tracks = self._button("Tracks", tip, lambda: self.tracks_shown.emit(self.tracks.isChecked()))
+        self.tracks.setCheckable(True)
+        self._button("Save picture", "Save the plot with its axes and legend as PNG or SVG, at 300 dots per inch.", self.saved.emit)
 
     def choose_tool(self, tool: Tool) -> None:
         """Press the button of a tool."""

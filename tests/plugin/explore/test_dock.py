@@ -312,9 +312,9 @@ def test_similar_cells_are_listed_and_lead_to_them(explored: Explored, qtbot: An
     assert widget.similar.rows() == expected
     assert widget.similar.command()[:2] == ["cellvjepa", "similar"]
     assert widget.similar.command()[2:] == [str(widget.found.path), "--clip", widget.found.table["clip_id"][0], "--count", "3"]
-    widget.similar.select.click()
+    widget.similar.gallery.select.click()
     assert chosen(widget) == sorted(expected)
-    widget.similar.list.setCurrentItem(widget.similar.list.topLevelItem(1))
+    widget.similar.gallery.grid.setCurrentIndex(widget.similar.gallery.grid.model().index(1, 0))
     at(widget, expected[1], qtbot)
 
 

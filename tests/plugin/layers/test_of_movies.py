@@ -14,7 +14,8 @@ from napari.layers import Image, Labels, Points, Tracks
 import cellvjepa
 from cellvjepa.movies.movie import ArrayPixels
 from napari_cellvjepa.embed.request import LabelImage, Places, Tracked
-from napari_cellvjepa.layers.of_movies import LayerPixels, Space, cells_from, described, image_layers, shown_by
+from napari_cellvjepa.layers.layer_pixels import LayerPixels
+from napari_cellvjepa.layers.of_movies import Space, cells_from, described, image_layers, shown_by
 
 
 def movie_of(array_TCZYX: np.ndarray, channels: tuple[str, ...], **facts: Any) -> cellvjepa.Movie:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_cellvjepa.plot.density import density
+from napari_cellvjepa.plot import density as density_of
+from napari_cellvjepa.plot.density import above, density, squares
 from napari_cellvjepa.plot.palette import GRAY, LIGHT, MISSING, PALETTE, colouring, kind_colours, plain
+from napari_cellvjepa.plot.stamps import stamps
 
 
 def test_texts_are_kinds_with_their_numbers_and_none_comes_last() -> None:
@@ -58,18 +60,36 @@ def test_a_scale_without_width_is_still_drawn(values: np.ndarray) -> None:
     assert np.isfinite(found.rgba()).all()
 
 
+BOX = (0, 0, 1, 1)
+
+
 def test_density_counts_in_the_right_squares_and_fades_what_is_not_chosen() -> None:
     points = np.array([[0.1, 0.1], [0.1, 0.1], [0.9, 0.1], [5, 5], [np.nan, 0]], np.float32)
-    colours = plain(5)
-    picture = density(points, colours.index_N, colours.colours_K4, (0, 0, 1, 1), (2, 2))
+    colours, where = plain(5), squares(points, BOX, (2, 2))
+    picture = density(where, colours.index_N, colours.colours_K4)
     assert (picture[..., 3] > 0).tolist() == [[True, True], [False, False]]
     assert picture[0, 0, 3] > picture[0, 1, 3]
-    chosen = density(points, colours.index_N, colours.colours_K4, (0, 0, 1, 1), (2, 2), np.array([False, False, True, False, False]))
+    only = density(where, colours.index_N, colours.colours_K4, np.array([False, False, True, False, False]))
+    assert (only[..., 3] > 0).tolist() == [[False, True], [False, False]]
+    chosen = above(only, picture)
     assert chosen[0, 0, 3] < picture[0, 0, 3] / 4
     assert chosen[0, 1, 3] == 255
 
 
-def test_density_mixes_colours() -> None:
+@pytest.mark.parametrize("most", [0, 10**6])  # counters: colours one after the other, or at once
+def test_density_mixes_colours(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(density_of, "_MOST_COUNTERS", most)
     colours = np.array([[1, 0, 0, 1], [0, 0, 1, 1]], np.float32)
-    picture = density(np.full((4, 2), 0.5, np.float32), np.array([0, 0, 0, 1], np.int16), colours, (0, 0, 1, 1), (1, 1))
+    picture = density(squares(np.full((4, 2), 0.5, np.float32), BOX, (1, 1)), np.array([0, 0, 0, 1], np.int16), colours)
     assert picture[0, 0].tolist() == [191, 0, 63, 255]
+
+
+def test_stamps_are_discs_at_their_places_and_the_last_is_above() -> None:
+    points = np.array([[0.25, 0.5], [0.3, 0.5], [0.0, 1.0], [3, 3]], np.float32)
+    colours = np.array([[1, 0, 0, 1], [0, 1, 0, 0.2], [0, 0, 1, 1], [1, 1, 1, 1]], np.float32)
+    picture = stamps(points, colours, BOX, (20, 20), 4)
+    assert picture[10, 6].tolist() == [0, 255, 0, 51]
+    assert picture[10, 3].tolist() == [255, 0, 0, 255]
+    assert picture[19, 0].tolist() == [0, 0, 255, 255]  # the first row is the lowest
+    assert np.count_nonzero((picture == [0, 255, 0, 51]).all(axis=2)) == 12  # 4 x 4 without corners
+    assert not (picture == [255, 255, 255, 255]).all(axis=2).any()

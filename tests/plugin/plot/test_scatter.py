@@ -153,6 +153,7 @@ def test_points_have_their_colours_and_fade_when_others_are_selected(plot: Scatt
 
 def test_many_points_are_drawn_as_density_and_selected_all_the_same(plot: Scatter, monkeypatch: pytest.MonkeyPatch, qtbot: Any) -> None:
     monkeypatch.setattr(dots, "MOST_MARKERS", 1000)
+    monkeypatch.setattr(dots, "MOST_SMOOTH", 1000)
     points = np.random.default_rng(0).random((5000, 2))
     fill(plot, points)
     assert plot.dots._picture.visible
@@ -171,8 +172,27 @@ def test_many_points_are_drawn_as_density_and_selected_all_the_same(plot: Scatte
     assert not plot.dots._picture.visible
 
 
+def test_more_points_than_markers_are_good_for_are_stamped_where_they_are(plot: Scatter, monkeypatch: pytest.MonkeyPatch, qtbot: Any) -> None:
+    monkeypatch.setattr(dots, "MOST_SMOOTH", 4)
+    colours = colouring("cluster", np.array(["0", "0", "1", "1", "unassigned"], dtype=object))
+    plot.show_points(POINTS[:, 0], POINTS[:, 1], True, colours, np.zeros(5, bool))
+    assert plot.dots._picture.visible
+    assert not plot.dots._markers.visible
+    for row, colour in ((0, (0xE6, 0x9F, 0x00)), (2, (0x56, 0xB4, 0xE9)), (4, (0x8C,) * 3)):
+        np.testing.assert_allclose(colour_at(plot, row), colour, atol=6)
+    box = plot.seen()
+    plot.look_at(dots.Box(box.x + 0.1, box.y, box.width, box.height))  # what is drawn moves along, before it is drawn anew and after
+    np.testing.assert_allclose(colour_at(plot, 4), (0x8C,) * 3, atol=6)
+    qtbot.waitUntil(lambda: not plot._refining.isActive())
+    np.testing.assert_allclose(colour_at(plot, 4), (0x8C,) * 3, atol=6)
+    plot.paint(colours, np.arange(5) == 1)
+    assert colour_at(plot, 2).max() < 90
+    np.testing.assert_allclose(colour_at(plot, 1), (0xE6, 0x9F, 0x00), atol=6)
+
+
 def test_a_colour_is_drawn_in_the_density_too(plot: Scatter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dots, "MOST_MARKERS", 100)
+    monkeypatch.setattr(dots, "MOST_SMOOTH", 100)
     points = np.repeat(POINTS, 100, axis=0) + np.random.default_rng(0).normal(0, 1e-3, (500, 2))
     colours = colouring("cluster", np.repeat(["0", "1", "2", "3", "4"], 100).astype(object))
     plot.show_points(points[:, 0], points[:, 1], True, colours, np.zeros(500, bool))

@@ -1,0 +1,84 @@
+"""The tables of tracks that belong to a movie without doubt, to be shown whenever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cellvjepa.cells.names import stem_of
+from cellvjepa.cells.table import ENDINGS, Cells, read_cells
+from cellvjepa.errors import UserError
+from cellvjepa.movies.movie import Movie
+from cellvjepa.movies.readers import Archive
+from cellvjepa.progress import Progress, silent
+
+_OF_AN_ARCHIVE = ("cells.csv", "tracks.csv")
+_SUFFIXES = (".csv", ".xml", ".h5", ".geff")
+
+
+def movie_cells(movie: Movie, archive: Archive, *, progress: Progress = silent) -> tuple[Cells, Path] | None:
+    """Read the cells that belong to a movie without doubt.
+
+    They stand in a file beside it that bears its name (``pos4_tracks.csv``), or in ``cells.csv`` of its folder or of one above, up to
+    the archive's; that file must name the movie, unless it is the only one of the archive.
+
+    Parameters
+    ----------
+    movie
+        A movie of the archive.
+    archive
+        The archive.
+    progress
+        Told of frames and cells.
+
+    Returns
+    -------
+    tuple
+        Its cells and the file they are from; None where there are none.
+
+    Raises
+    ------
+    UserError
+        If there is such a file and it cannot be read.
+    """
+    path = Path(movie.uri)
+    if not path.exists():  # a remote movie, or a part of a file
+        return None
+    for own in _named_after(path):
+        return read_cells(own, Archive(archive.root, (movie,), ()), progress=progress).of(movie.name), own
+    for table in _above(path, Path(archive.root)):
+        if not (_names_movies(table) or (len(archive.movies) == 1 and Path(archive.root).is_dir())):
+            continue
+        try:
+            cells = read_cells(table, archive, progress=progress).of(movie.name)
+        except UserError:
+            if len(archive.movies) == 1:
+                continue  # it may well be about other movies
+            raise
+        if len(cells.table):
+            return cells, table
+    return None
+
+
+def _named_after(path: Path) -> Iterator[Path]:
+    stem = stem_of(path.name)
+    for suffix in _SUFFIXES:
+        for ending in ("", *ENDINGS):
+            if (beside := path.with_name(f"{stem}{ending}{suffix}")).exists():
+                yield beside
+
+
+def _above(path: Path, root: Path) -> Iterator[Path]:
+    folders = [path.parent]
+    while folders[-1] != root and folders[-1].is_relative_to(root) and root.is_dir():
+        folders.append(folders[-1].parent)
+    for folder in folders:
+        yield from (folder / name for name in _OF_AN_ARCHIVE if (folder / name).is_file())
+
+
+def _names_movies(table: Path) -> bool:
+    try:
+        with table.open(encoding="utf-8-sig") as file:
+            return "movie" in [name.strip().strip('"') for name in file.readline().replace(";", ",").replace("\t", ",").split(",")]
+    except (OSError, UnicodeDecodeError):
+        return False

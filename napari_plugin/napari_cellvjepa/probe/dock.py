@@ -1,0 +1,187 @@
+"""The Probe dock: from labels to a classifier with an honest score, and to predictions of all cells."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout
+
+import cellvjepa
+from napari_cellvjepa.layers.elsewhere import Elsewhere
+from napari_cellvjepa.layers.journey import Journey
+from napari_cellvjepa.layers.linking import stores_in
+from napari_cellvjepa.layers.points import points_layer
+from napari_cellvjepa.layers.renewing import show_columns
+from napari_cellvjepa.layers.selection import tell_selection
+from napari_cellvjepa.layers.store_line import StoreLine
+from napari_cellvjepa.parts.docked import Docked
+from napari_cellvjepa.parts.latest import Latest
+from napari_cellvjepa.probe.report import Report
+from napari_cellvjepa.probe.request import Applied, open_store, read_report
+from napari_cellvjepa.probe.teaching import Teaching
+from napari_cellvjepa.probe.using import Using
+
+PROBE_KEY = "cellvjepa_probe"  # in a layer's metadata: the label file and the folder of the probe of its store
+LABELS_KEY = "cellvjepa_labels"  # in a layer's metadata: the label file that the Label dock writes
+_NO_STORE = "Open a store of embeddings: NAME.zarr, made by Embed or by `cellvjepa embed`."
+
+
+class ProbeWidget(Docked):
+    """Trains probes on a store that is open in the viewer, reports on them, and uses them.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose Points layers are offered, and that goes to the cells.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._found: cellvjepa.Embeddings | None = None
+        self._opening = ""
+        self._reading_store, self._reading_report = Latest(self), Latest(self)
+        self.journey = Journey(napari_viewer)
+        self.store = StoreLine()
+        self.about = QLabel(_NO_STORE)
+        self.about.setWordWrap(True)
+        self.teaching, self.report, self.elsewhere = Teaching(), Report(), Elsewhere()
+        self.using = Using(self.teaching.labels.text)
+        self.tabs = QTabWidget()
+        for title, page in {"Train": self.teaching, "Report": self.report, "Use": self.using, "Movies": self.elsewhere}.items():
+            self.tabs.addTab(page, title)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(self.store)
+        layout.addWidget(self.about)
+        layout.addWidget(self.tabs, 1)
+        self._connect()
+        self._offer_stores()
+
+    def _connect(self) -> None:
+        self.store.chosen.connect(self._take_store)
+        self.store.wanted.connect(self.open_store)
+        self.teaching.made.connect(self._show_made)
+        self.teaching.chosen.connect(self._remember)
+        self.using.probe_chosen.connect(self._read_report)
+        self.using.applied.connect(self._show_applied)
+        self.using.explore_wanted.connect(self._open_explore)
+        self.report.gallery.chosen.connect(self.go)
+        self.report.gallery.wanted.connect(self._select)
+        self.journey.elsewhere = self.elsewhere.folder
+        self.journey.failed.connect(self.about.setText)
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed):
+            event.connect(self._layers_changed)
+
+    @property
+    def found(self) -> cellvjepa.Embeddings | None:
+        """The store that is worked with."""
+        return self._found
+
+    def _layers_changed(self, event: object = None) -> None:
+        if isalive(self):  # type: ignore[no-untyped-call]
+            self._offer_stores()
+
+    def _offer_stores(self) -> None:
+        """Offer the stores that are open; the one that is worked with stays so while it is there."""
+        self.store.offer(list(stores_in(self._viewer)), str(self._found.path) if self._found else self._opening)
+
+    def _take_store(self, path: str) -> None:
+        if not path:
+            if self._found is not None:
+                self._show_store(None)
+        elif path not in (self._opening, str(self._found.path) if self._found else ""):
+            self.open_store(path)
+
+    def open_store(self, path: str | Path) -> None:
+        """Open a store; its points come into the viewer if they are not there."""
+        self._opening = str(path)
+        do = partial(open_store, Path(path))
+        self._reading_store.do(do, "Opening the store", self._show_store, failed=self.about.setText, ended=self._store_read)
+
+    def _store_read(self) -> None:
+        self._opening = ""
+
+    def _show_store(self, found: cellvjepa.Embeddings | None) -> None:
+        self._found, self._opening = found, ""
+        if found is not None and str(found.path) not in stores_in(self._viewer):
+            data, settings, _ = points_layer(found, str(found.table["movie"].iloc[0]))
+            self._viewer.add_points(data, **settings)
+        self.about.setText(_NO_STORE)
+        self.about.setVisible(found is None)
+        self.journey.follow(found)
+        self.report.gallery.follow(found, self.journey.movies, self.elsewhere.folder)
+        self._reading_report.cancel()
+        self.report.show_report(None)
+        kept = self._kept()
+        self.teaching.follow(found, kept["labels"], kept["out"])
+        self.using.follow(found, "")
+        self.using.probe.set_text(kept["folder"])
+
+    def _layers(self) -> list[Any]:
+        return stores_in(self._viewer).get(str(self._found.path), []) if self._found is not None else []
+
+    def _kept(self) -> dict[str, str]:
+        """Return what the layers of the store remember."""
+        kept = {"labels": "", "out": "", "folder": ""}
+        for layer in self._layers():
+            if isinstance(file := layer.metadata.get(LABELS_KEY), str):
+                kept["labels"] = kept["labels"] or file
+            noted = layer.metadata.get(PROBE_KEY)
+            if isinstance(noted, dict):
+                kept |= {name: str(value) for name, value in noted.items() if name in kept and value}
+        return kept
+
+    def _remember(self) -> None:
+        """Note in the layers of the store what is chosen."""
+        noted = {"labels": self.teaching.labels.text(), "out": self.teaching.out.text(), "folder": self.using.probe.text()}
+        for layer in self._layers():
+            layer.metadata[PROBE_KEY] = noted
+
+    def _show_made(self, report: cellvjepa.ReportedProbe) -> None:
+        self._reading_report.cancel()
+        self.using.probe.set_text(str(report.folder))
+        self._reading_report.cancel()
+        self.report.show_report(report, self._found)
+        self.tabs.setCurrentWidget(self.report)
+
+    def _read_report(self, folder: str) -> None:
+        """Show the report of the probe that is chosen, if there is one."""
+        self._remember()
+        self._reading_report.cancel()
+        self.report.show_report(None)
+        path = Path(folder.strip()).expanduser()
+        if folder.strip() and (path / "report.json").is_file():
+            self._reading_report.do(partial(read_report, path), "Reading the report", lambda report: self.report.show_report(report, self._found))
+
+    def _show_applied(self, applied: Applied) -> None:
+        self._found = applied.found
+        show_columns(self._viewer, applied.found, applied.columns, "predicted")
+
+    def _open_explore(self) -> None:
+        self._viewer.window.add_plugin_dock_widget("cellvjepa", "Explore")
+
+    def go(self, row: int) -> None:
+        """Take the viewer to the cell of a row."""
+        if self._found is not None and 0 <= row < len(self._found):
+            self.journey.go(row)
+
+    def _select(self, rows: list[int]) -> None:
+        if self._found is not None:
+            chosen = np.zeros(len(self._found), bool)
+            chosen[rows] = True
+            tell_selection(self._layers(), chosen)
+
+    def leave(self) -> None:
+        """Stop all work and let go of the viewer."""
+        for part in (self._reading_store, self._reading_report, self.journey, self.teaching, self.report, self.using):
+            part.cancel()
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed):
+            event.disconnect(self._layers_changed)
+        super().leave()

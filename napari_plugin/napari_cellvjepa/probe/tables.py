@@ -1,0 +1,74 @@
+"""Small tables of a report: scores, and how many windows each group has of each class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
+
+import cellvjepa
+
+_HIGHEST_PX = 180
+_MOST_GROUPS = 500
+
+
+class _Table(QTableWidget):
+    """A table that is read, not written, and as high as it needs to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setWordWrap(False)
+        self.verticalHeader().setVisible(False)
+
+    def fill(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+        """Show these texts; numbers stand on the right."""
+        self.clear()
+        self.setColumnCount(len(header))
+        self.setRowCount(len(lines))
+        self.setHorizontalHeaderLabels(list(header))
+        for row, line in enumerate(lines):
+            for column, text in enumerate(line):
+                item = QTableWidgetItem(text)
+                item.setToolTip(text)
+                item.setTextAlignment(Qt.AlignmentFlag.AlignVCenter | (Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft))
+                self.setItem(row, column, item)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.setFixedHeight(self.sizeHint().height())
+
+    def sizeHint(self) -> QSize:
+        """Return a size in which all lines are seen, unless there are many."""
+        self.resizeRowsToContents()
+        lines = sum(self.rowHeight(line) for line in range(self.rowCount()))
+        return QSize(300, min(_HIGHEST_PX, lines + self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth() + 2))
+
+
+class ScoresTable(_Table):
+    """Each score, split by group with its interval, split row by row, and of guessing."""
+
+    def show_scores(self, scores: Sequence[cellvjepa.ScoreLine]) -> None:
+        """Show these scores; columns of which nothing is known are left out."""
+        columns = [("score", [line.name for line in scores]), ("by group [95 %]", [str(line.grouped) for line in scores])]
+        for title, values in (("row by row", [line.by_rows for line in scores]), ("guessing", [line.guessing for line in scores])):
+            if not all(map(math.isnan, values)):
+                columns.append((title, ["" if math.isnan(value) else f"{value:.2f}" for value in values]))
+        self.fill([title for title, _ in columns], list(zip(*(texts for _, texts in columns), strict=True)))
+
+
+class CountsTable(_Table):
+    """Labelled windows of each group and class."""
+
+    def show_counts(self, counts: pd.DataFrame) -> None:
+        """Show the groups with the most windows, and all of them together."""
+        total = ["all groups", *(f"{int(value):,}" for value in counts.sum())]
+        most = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index[:_MOST_GROUPS]]
+        lines = [
+            [str(group), *(f"{int(value):,}" if value else "–" for value in line)] for group, line in zip(most.index, most.to_numpy(), strict=True)
+        ]
+        self.fill(["group", *map(str, counts.columns)], [total, *lines])

@@ -1,0 +1,336 @@
+"""The page on which a probe is trained: labels, kind, groups, and what is being learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from napari.utils.notifications import show_error
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+import cellvjepa
+from napari_cellvjepa.parts.choosers import PathLine
+from napari_cellvjepa.parts.command import CopyCommand
+from napari_cellvjepa.parts.form import SectionForm
+from napari_cellvjepa.parts.latest import Latest
+from napari_cellvjepa.parts.work import Work
+from napari_cellvjepa.probe.learning import Learning
+from napari_cellvjepa.probe.request import Training, count, train
+
+AUTOMATIC = "automatic"
+_KINDS = {
+    "linear": "linear (default)",
+    "attentive": "attentive: asks where and when to look",
+    "knn": "k nearest neighbours",
+    "auto": "auto: what does best on an inner split",
+}
+_WHY_LINEAR = (
+    "<qt><b>linear</b>: logistic regression on the vectors of the store; seconds. It is the default because with few labels it did best in our "
+    "measurements (workflows/studies/few_labels.md).<br><b>attentive</b>: reads all tokens of each clip, for which it needs the movies and the model "
+    "again; minutes.<br><b>knn</b>: the most similar labelled windows vote.<br><b>auto</b>: tries all, and leaves linear only for what is surely "
+    "better on an inner split.</qt>"
+)
+_WHY_GROUPS = (
+    "<qt>Windows of one group never stand on both sides of a split, so the score holds for other groups. <b>automatic</b>: the coarsest level that "
+    "there is enough of (experiment, plate, well, movie; within a movie cell families or blocks of time).</qt>"
+)
+_ELSEWHERE = ("kind", "group", "event_threshold", "event_min_frames", "event_gap_frames", "suggest_representatives")
+_SETTLE_MS = 400  # after typing, before labels are counted
+_HINT = "The Label dock writes such a file; so does Explore with Save as labels."
+
+
+class Teaching(QWidget):
+    """The page.
+
+    Attributes
+    ----------
+    made
+        Signal ``(report)``: a probe has been trained, a :class:`cellvjepa.ReportedProbe`.
+    chosen
+        Signal: other labels or another folder were chosen.
+    """
+
+    made = Signal(object)
+    chosen = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: cellvjepa.Embeddings | None = None
+        self._work: Work | None = None
+        self._counting = Latest(self)
+        self._suggested = ""
+        self._make_parts()
+        self._lay_out()
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.setInterval(_SETTLE_MS)
+        self._settling.timeout.connect(self._count)
+        self.labels.changed.connect(self._settling.start)
+        self.labels.changed.connect(self.chosen)
+        self.out.changed.connect(self.chosen)
+        self.group.activated.connect(self._settling.start)
+        self.options.edited.connect(self._settling.start)
+        self.start.clicked.connect(self._start)
+        self.stop.clicked.connect(self._stop)
+        self._be_busy(False)
+
+    def _make_parts(self) -> None:
+        self.labels = PathLine("labels.csv", {"Label file …": _ask_labels})
+        self.labels.setToolTip(f"<qt>{_HINT} Columns: movie, track_id, label; t_start, t_stop where a label is for some frames only.</qt>")
+        self.kind = QComboBox()
+        for kind, text in _KINDS.items():
+            self.kind.addItem(text, kind)
+        self.kind.setCurrentIndex(list(_KINDS).index(cellvjepa.Config().probe.kind))
+        self.kind.setToolTip(_WHY_LINEAR)
+        self.group = QComboBox()
+        self.group.addItem(AUTOMATIC)
+        self.group.setToolTip(_WHY_GROUPS)
+        for box in (self.kind, self.group):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(10)
+        self.out = PathLine("folder to write", {"Folder for the probe …": _ask_folder})
+        self.out.setToolTip(
+            "<qt>Gets the probe, its report and its tables; <tt>cellvjepa predict --probe</tt> reads it. A probe that is there is replaced.</qt>"
+        )
+        self.options = SectionForm(cellvjepa.Config().probe)
+        form = self.options.layout()
+        assert isinstance(form, QFormLayout)
+        for name in _ELSEWHERE:
+            editor = self.options.findChild(QWidget, name)
+            assert editor is not None, name
+            form.setRowVisible(editor, False)
+        self.about = QLabel()
+        self.about.setWordWrap(True)
+        self.about.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.start, self.stop = QPushButton("Train"), QPushButton("Cancel")
+        self.copy = CopyCommand(lambda: self.request().words())
+        self.bar, self.status, self.learning = QProgressBar(), QLabel(), Learning()
+        self.status.setWordWrap(True)
+
+    def _lay_out(self) -> None:
+        self._inputs = QWidget()
+        form = QFormLayout(self._inputs)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for title, widget in {"Labels": self.labels, "Kind": self.kind, "Groups by": self.group, "Save in": self.out}.items():
+            form.addRow(title, widget)
+            form.labelForField(widget).setToolTip(widget.toolTip())
+        more = QCollapsible("More options", expandedIcon="▾", collapsedIcon="▸")
+        more.addWidget(self.options)
+        form.addRow(more)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.start, 1)
+        buttons.addWidget(self.stop)
+        buttons.addWidget(self.copy)
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
+        layout.setContentsMargins(4, 6, 4, 4)
+        layout.addWidget(self._inputs)
+        layout.addWidget(self.about)
+        layout.addLayout(buttons)
+        for widget in (self.bar, self.status, self.learning):
+            layout.addWidget(widget)
+        layout.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inside)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+
+    def follow(self, found: cellvjepa.Embeddings | None, labels: str = "", folder: str = "") -> None:
+        """Teach probes of this store from now on.
+
+        Parameters
+        ----------
+        labels, folder
+            Label file and folder that its layers remember; empty: those that are suggested.
+        """
+        self.cancel()
+        self._found = found
+        stem = "" if found is None else str(found.path.with_name(found.path.name.removesuffix(".zarr")))
+        self._suggested = f"{stem}_probe" if stem else ""
+        self.labels.set_text(labels)
+        self.out.set_text(folder or self._suggested)
+        self._offer_groups(() if found is None else _columns_of(found))
+        self._count()
+
+    def request(self) -> Training:
+        """Return what the page asks for.
+
+        Raises
+        ------
+        UserError
+            If something has not been chosen.
+        """
+        if self._found is None:
+            raise cellvjepa.UserError("no store is open", "open one first: NAME.zarr, made by Embed or by `cellvjepa embed`", "Store")
+        if not self.labels.text():
+            raise cellvjepa.UserError("no label file is chosen", f"choose one. {_HINT}", "Labels")
+        if not self.out.text():
+            raise cellvjepa.UserError("no folder for the probe is chosen", "choose one to write", "Save in")
+        labels, out = (Path(line.text()).expanduser() for line in (self.labels, self.out))
+        return Training(self._found.path, labels, out, self.settings())
+
+    def settings(self) -> Any:
+        """Return the section ``probe`` as the page shows it.
+
+        Raises
+        ------
+        UserError
+            If a value is not allowed.
+        """
+        group = None if self.group.currentIndex() == 0 else self.group.currentText()
+        return self.options.value().model_copy(update={"kind": self.kind.currentData(), "group": group})
+
+    def show_settings(self, settings: Any) -> None:
+        """Show the settings that a probe was made with."""
+        try:
+            section = type(cellvjepa.Config().probe).model_validate(settings)
+        except ValueError:
+            return  # of another version
+        self.options.show_values(section)
+        self.kind.setCurrentIndex(self.kind.findData(section.kind))
+        self.choose_group(section.group or AUTOMATIC)
+
+    def choose_group(self, name: str) -> None:
+        """Choose a column to group by."""
+        if self.group.findText(name) < 0:
+            self.group.addItem(name)
+        self.group.setCurrentText(name)
+
+    def cancel(self) -> None:
+        """Give up all work."""
+        self._settling.stop()
+        self._counting.cancel()
+        if self._work is not None:
+            self._work.cancel()
+            self._work = None
+            self._be_busy(False)
+            self.learning.end()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a probe is being trained."""
+        return self._work is not None
+
+    def _offer_groups(self, names: tuple[str, ...]) -> None:
+        chosen = self.group.currentText()
+        self.group.clear()
+        self.group.addItems([AUTOMATIC, *dict.fromkeys(("lineage", "field", "time", *names))])
+        self.group.setCurrentIndex(max(0, self.group.findText(chosen)))
+
+    def _count(self) -> None:
+        """Count the labels, where there are some to count."""
+        self._counting.cancel()
+        if self._found is None or not self.labels.text() or self.under_way:
+            self.about.setText("" if self._found is None else _HINT if not self.labels.text() else self.about.text())
+            return
+        try:
+            config = self.settings()
+        except cellvjepa.UserError as error:
+            self.about.setText(str(error))
+            return
+        do = partial(_counted, self._found.path, Path(self.labels.text()).expanduser(), config)
+        self._counting.do(do, "Counting labels", self._show_counts)
+
+    def _show_counts(self, found: cellvjepa.LabelCounts | str) -> None:
+        if isinstance(found, str):
+            self.about.setText(found)
+            return
+        self._offer_groups((*(() if self._found is None else _columns_of(self._found)), *found.columns))
+        self.about.setText(_counts_in_words(found))
+
+    def _start(self) -> None:
+        try:
+            request = self.request()
+        except cellvjepa.UserError as error:
+            show_error(str(error))
+            self.status.setText(str(error))
+            return
+        self._counting.cancel()
+        self.learning.begin()
+        self._be_busy(True)
+        self.status.setText("")
+        written: list[cellvjepa.ReportedProbe] = []
+        work = self._work = Work(partial(_trained, request, self.learning.note, written), "Training the probe")
+        work.progressed.connect(self._show_progress)
+        work.failed.connect(self.status.setText)
+        work.ended.connect(lambda cancelled: self._finish(work, written, cancelled))
+        work.start()
+
+    def _stop(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            self.stop.setEnabled(False)
+            self.status.setText("stopping after this step …")
+
+    def _show_progress(self, stage: str, done: int, total: int) -> None:
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        if self.stop.isEnabled():
+            self.status.setText(f"{stage}: {done:,} of {total:,}" if total else f"{stage} …")
+
+    def _finish(self, work: Work, written: list[cellvjepa.ReportedProbe], cancelled: bool) -> None:
+        if work is not self._work or not isalive(self):  # type: ignore[no-untyped-call]
+            return
+        self._work = None
+        self.learning.end()
+        self._be_busy(False)
+        if written:
+            self.status.setText(f"The probe is in {written[0].folder}.")
+            self.made.emit(written[0])
+        elif cancelled:
+            self.status.setText("Training was cancelled; nothing was written.")
+
+    def _be_busy(self, busy: bool) -> None:
+        self._inputs.setEnabled(not busy)
+        self.start.setEnabled(not busy)
+        self.stop.setEnabled(busy)
+        self.bar.setVisible(busy)
+        self.bar.setRange(0, 0)
+
+
+def _trained(
+    request: Training, watch: Callable[[cellvjepa.Learnt], None], written: list[cellvjepa.ReportedProbe], progress: cellvjepa.Progress
+) -> None:
+    """Train (in the other thread); what has been written is noted, also where it was cancelled too late."""
+    written.append(train(request, watch, progress))
+
+
+def _counted(store: Path, labels: Path, config: Any, progress: cellvjepa.Progress) -> cellvjepa.LabelCounts | str:
+    """Count the labels, or say what is wrong with them: nobody has asked yet, so it is no error (in the other thread)."""
+    try:
+        return count(store, labels, config, progress)
+    except cellvjepa.UserError as error:
+        return str(error)
+
+
+def _counts_in_words(found: cellvjepa.LabelCounts) -> str:
+    classes = " · ".join(f"{escape(str(name))} {int(rows):,}" for name, rows in found.counts.sum().items())
+    lines = [f"<b>{found.rows:,} labelled windows</b>: {classes}", f"in {len(found.counts)} groups by {escape(found.basis)}"]
+    lines += [f"⚠ {escape(problem)}" for problem in ([found.problem] if found.problem else [])]
+    lines += [f"Note: {escape(note)}" for note in found.notes]
+    return "<br>".join(lines)
+
+
+def _columns_of(found: cellvjepa.Embeddings) -> tuple[str, ...]:
+    """Return columns of a store that say where a row comes from."""
+    own = ("well", "plate", "experiment", "donor", "group")
+    return tuple(name for name in own if name in found.table)
+
+
+def _ask_labels(parent: QWidget) -> str:
+    return QFileDialog.getOpenFileName(parent, "Label file", "", "Labels (*.csv)")[0]
+
+
+def _ask_folder(parent: QWidget) -> str:
+    return QFileDialog.getExistingDirectory(parent, "Folder for the probe")

@@ -1,0 +1,116 @@
+"""The lower end of the dock: how far the work is, a button that cancels it, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+import cellvjepa
+from napari_cellvjepa.parts.work import Work
+
+
+class Running(QWidget):
+    """Does one piece of work at a time.
+
+    Attributes
+    ----------
+    changed
+        Signal ``(busy)``.
+    progressed
+        Signal ``()``: a step of the work is done.
+    """
+
+    changed = Signal(bool)
+    progressed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._work: Work | None = None
+        self.bar = QProgressBar()
+        self.stop = QPushButton("Cancel")
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.stop.clicked.connect(self._cancel_by_hand)
+        line = QHBoxLayout()
+        line.addWidget(self.bar, 1)
+        line.addWidget(self.stop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(line)
+        layout.addWidget(self.status)
+        self._show_busy(False)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work."""
+        return self._work is not None
+
+    def do(self, do: Callable[[cellvjepa.Progress], Any], title: str, then: Callable[[Any], object], ended: Callable[[bool], object] | None = None) -> None:
+        """Begin work, and give up the work before it.
+
+        Parameters
+        ----------
+        do, title
+            As for :class:`napari_cellvjepa.parts.work.Work`.
+        then
+            Is given the result; a UserError that it raises is told.
+        ended
+            Is told at the end whether a person has cancelled the work.
+        """
+        self.cancel()
+        work = self._work = Work(do, title)
+        work.progressed.connect(lambda stage, done, total: self._show(stage, done, total) if self._wants(work) else None)
+        work.succeeded.connect(lambda result: then(result) if self._wants(work) else None)
+        work.failed.connect(lambda problem: self.tell(problem) if self._wants(work) else None)
+        work.ended.connect(lambda cancelled: self._end(work, cancelled, ended))
+        self.tell("")
+        self._show_busy(True)
+        work.start()
+
+    def cancel(self) -> None:
+        """Give up the work; nothing comes of it."""
+        if self._work is not None:
+            self._work.cancel()
+            self._work = None
+            self._show_busy(False)
+
+    def tell(self, text: str) -> None:
+        """Say something about what was done."""
+        self.status.setText(text)
+
+    def _cancel_by_hand(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            self.stop.setEnabled(False)
+            self.tell("stopping after this step …")
+
+    def _show(self, stage: str, done: int, total: int) -> None:
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        if self.stop.isEnabled():
+            self.tell(f"{stage}: {done:,} of {total:,}" if total else f"{stage} …")
+        self.progressed.emit()
+
+    def _end(self, work: Work, cancelled: bool, ended: Callable[[bool], object] | None) -> None:
+        if not self._wants(work):
+            return
+        self._work = None
+        self._show_busy(False)
+        if cancelled:
+            self.tell("Cancelled.")
+        if ended is not None:
+            ended(cancelled)
+
+    def _wants(self, work: Work) -> bool:
+        return work is self._work and bool(isalive(self))  # type: ignore[no-untyped-call]
+
+    def _show_busy(self, busy: bool) -> None:
+        self.bar.setVisible(busy)
+        self.bar.setRange(0, 0)
+        self.stop.setVisible(busy)
+        self.stop.setEnabled(busy)
+        self.changed.emit(busy)
