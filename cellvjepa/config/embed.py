@@ -43,11 +43,12 @@ class EmbedConfig(Section):
     hide_neighbours: bool = Field(
         False, title="Hide neighbours", description="Replace pixels of other cells by the background of the clip. Needs label images."
     )
-    pool: Literal["mean", "moments", "dynamics"] = Field(
+    pool: Literal["mean", "moments", "dynamics", "motion"] = Field(
         "dynamics",
         title="Pooling",
         description="mean: average of all tokens. moments: average and spread, twice as many numbers. dynamics: average and change over time, of the "
-        "whole crop and of its middle, four times as many; best where motion matters.",
+        "whole crop and of its middle, four times as many. motion: dynamics, and how far the pattern of features moves (half as many again); "
+        "for how fast cells go.",
     )
     device: str = Field("auto", title="Device", description="auto, cpu, cuda, cuda:0, mps.")
 

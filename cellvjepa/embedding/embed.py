@@ -19,7 +19,7 @@ from cellvjepa.cells.outlines import NO_OUTLINES, Outlines
 from cellvjepa.cells.windows import Windows
 from cellvjepa.config import EmbedConfig
 from cellvjepa.embedding.encoding import embedding_precision
-from cellvjepa.embedding.pooling import STATISTICS, Pool
+from cellvjepa.embedding.pooling import statistics_of
 from cellvjepa.embedding.provenance import Provenance, Source, levels_table
 from cellvjepa.embedding.reading import common_channels, movies_of, reading_order
 from cellvjepa.embedding.unfinished import Unfinished, begin_store, stored_order
@@ -93,7 +93,12 @@ def embed_windows(
     outlines = Outlines({name: image for name, image in (labels or {}).items() if name in named}, config.mask_weight, config.hide_neighbours)
     outlines.check(named, windows.clips)
     provenance = _provenance(named, windows, shape, config, store, source, outlines, device)
-    unfinished = begin_store(store, windows.table, _features(provenance.channels, encoder.shape.dim, config.pool), provenance)
+    unfinished = begin_store(
+        store,
+        windows.table,
+        _features(provenance.channels, statistics_of(config.pool, encoder.shape.dim, shape.frames // encoder.shape.tubelet[0])),
+        provenance,
+    )
     if unfinished is None:
         progress("embedding", len(windows.clips), len(windows.clips))
         return Path(store)
@@ -181,7 +186,7 @@ def _keep(unfinished: Unfinished, piece: _Piece, vectors_BD: npt.NDArray[np.floa
         unfinished.fill(piece.chunk, in_order)
 
 
-def _features(channels: Sequence[str], dim: int, how: Pool) -> pd.DataFrame:
+def _features(channels: Sequence[str], statistics: Sequence[str]) -> pd.DataFrame:
     """Describe the numbers of a vector: which channel each belongs to, and which statistic it is."""
-    rows = [(channel, statistic) for channel in channels for statistic in STATISTICS[how] for _ in range(dim)]
+    rows = [(channel, statistic) for channel in channels for statistic in statistics]
     return pd.DataFrame(rows, columns=["channel", "statistic"], index=[f"e{i:03d}" for i in range(len(rows))])

@@ -6,16 +6,24 @@ from typing import Literal
 
 import torch
 
+from cellvjepa.embedding.motion import motion, motion_width
 from cellvjepa.model.grid import Grid
 
-Pool = Literal["mean", "moments", "dynamics"]
+Pool = Literal["mean", "moments", "dynamics", "motion"]
 
-# What stands side by side in the vector of one channel, D numbers each.
+# What stands side by side in the vector of one channel, D numbers each; "motion" has more behind it.
 STATISTICS: dict[Pool, tuple[str, ...]] = {
     "mean": ("mean",),
     "moments": ("mean", "std"),
     "dynamics": ("mean", "change", "middle mean", "middle change"),
+    "motion": ("mean", "change", "middle mean", "middle change"),
 }
+
+
+def statistics_of(how: Pool, dim: int, steps: int) -> list[str]:
+    """Return which statistic each number of one channel's vector is, for tokens of ``dim`` features and ``steps`` steps of time."""
+    names = [statistic for statistic in STATISTICS[how] for _ in range(dim)]
+    return names + ["motion"] * motion_width(dim, steps) if how == "motion" else names
 
 
 def pool(
@@ -30,29 +38,31 @@ def pool(
     how
         ``"mean"``: the mean over tokens. ``"moments"``: the mean and the standard deviation over tokens. ``"dynamics"``: the mean over
         tokens and the standard deviation over time at each place, averaged over all places; then both over the places of the middle
-        half along y and x, where the cell is.
+        half along y and x, where the cell is. ``"motion"``: that, and how the pattern of tokens moves
+        (:func:`cellvjepa.embedding.motion.motion`).
     grid
-        Where the N tokens are; for ``"dynamics"``.
+        Where the N tokens are; for ``"dynamics"`` and ``"motion"``.
     cover_BN
         (B, N): the share of each token that the cell covers (:meth:`cellvjepa.cells.outlines.Outline.cover`).
     mask_weight
         How much of an average comes from the cell: token n counts ``(1 - mask_weight) / N + mask_weight * cover_n / sum(cover)``. For
         ``"dynamics"`` this is so for the places of the middle, with their cover averaged over time, while the averages over all places stay as
-        they are. Where a cell covers nothing, it is as with 0.
+        they are, and so does motion. Where a cell covers nothing, it is as with 0.
 
     Returns
     -------
     torch.Tensor
-        (B, C S D), with S statistics (:data:`STATISTICS`).
+        (B, C P), with the P numbers that :func:`statistics_of` names.
     """
     one_channel = tokens_BCND.ndim == 3
     cover = None if cover_BN is None or mask_weight == 0 else cover_BN if one_channel else cover_BN[:, None]
-    if how == "dynamics":
-        assert grid is not None, "dynamics needs to know where tokens are"
+    if how in ("dynamics", "motion"):
+        assert grid is not None, f"{how} needs to know where tokens are"
         places = (grid.t, grid.z, grid.y, grid.x)
         tokens = tokens_BCND.reshape(*tokens_BCND.shape[:-2], *places, tokens_BCND.shape[-1])
         cover_zyx = None if cover is None else cover.reshape(*cover.shape[:-1], *places).mean(dim=-4)
-        return _dynamics(tokens, cover_zyx, mask_weight).flatten(start_dim=1)
+        dynamics = _dynamics(tokens, cover_zyx, mask_weight)
+        return (dynamics if how == "dynamics" else torch.cat([dynamics, motion(tokens)], dim=-1)).flatten(start_dim=1)
     if cover is not None:
         return _weighted(tokens_BCND, how, _mixed(torch.ones_like(cover), cover, mask_weight)).flatten(start_dim=1)
     mean = tokens_BCND.mean(dim=-2)

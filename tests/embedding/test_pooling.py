@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cellvjepa.embedding.pooling import STATISTICS, Pool, pool
+from cellvjepa.embedding.motion import motion
+from cellvjepa.embedding.pooling import STATISTICS, Pool, pool, statistics_of
 from cellvjepa.model.grid import Grid
 from cellvjepa.probing.attentive import pooled_dynamics
 
@@ -13,7 +14,7 @@ TOKENS = torch.randn(3, 2, GRID.tokens, 7, generator=torch.Generator().manual_se
 
 @pytest.mark.parametrize("how", STATISTICS)
 def test_a_vector_is_as_long_as_its_statistics_say(how: Pool) -> None:
-    assert pool(TOKENS, how, GRID).shape == (3, 2 * len(STATISTICS[how]) * 7)
+    assert pool(TOKENS, how, GRID).shape == (3, 2 * len(statistics_of(how, 7, GRID.t)))
     torch.testing.assert_close(pool(TOKENS[:, 0], how, GRID), pool(TOKENS[:, :1], how, GRID))
 
 
@@ -34,6 +35,14 @@ def test_what_stands_still_has_no_change_and_time_may_run_backwards() -> None:
     assert changes.abs().max() < 1e-6
     backwards = TOKENS.unflatten(2, (GRID.t, -1)).flip(2).flatten(2, 3)
     torch.testing.assert_close(pool(backwards, "dynamics", GRID), pool(TOKENS, "dynamics", GRID))
+
+
+def test_motion_is_dynamics_and_more() -> None:
+    both = pool(TOKENS, "motion", GRID).unflatten(1, (2, -1))
+    assert torch.equal(both[..., :28].flatten(1), pool(TOKENS, "dynamics", GRID))
+    on_grid = TOKENS.unflatten(2, (GRID.t, GRID.z, GRID.y, GRID.x))
+    assert torch.equal(both[..., 28:], motion(on_grid))
+    assert statistics_of("motion", 7, GRID.t).count("motion") == both.shape[-1] - 28
 
 
 def cover_of(*tokens: int) -> torch.Tensor:
