@@ -17,21 +17,24 @@ if TYPE_CHECKING:
     from cellvjepa.cells.canvas import LabelCanvas, new_canvas
     from cellvjepa.cells.intensity import with_grid_intensity, with_intensity
     from cellvjepa.cells.label_images import cells_in_labels, check_labels
+    from cellvjepa.cells.link import why_unlinked
     from cellvjepa.cells.movie_cells import movie_cells
-    from cellvjepa.cells.movie_labels import movie_labels
+    from cellvjepa.cells.movie_labels import movie_labels, nearby_labels
     from cellvjepa.cells.relabel import LinkedLabels, link_labels, save_cells, save_labels
     from cellvjepa.cells.segment import CellFinder, cell_finder, segment
     from cellvjepa.cells.table import Cells, checked_cells, read_cells
     from cellvjepa.cells.windows import Windows, grid_windows, track_windows, windows_at
-    from cellvjepa.config import ClusterConfig, Config, load_config, overrides_for, presets, save_config
+    from cellvjepa.config import ClusterConfig, Config, config_from, load_config, overrides_for, presets, save_config
     from cellvjepa.embedding.clusters import cluster
     from cellvjepa.embedding.dense import write_dense_maps
     from cellvjepa.embedding.embed import embed_windows
     from cellvjepa.embedding.encoding import encode_tokens
+    from cellvjepa.embedding.order import embedding_order
     from cellvjepa.embedding.pooling import pool
     from cellvjepa.embedding.project import project
     from cellvjepa.embedding.provenance import Source
     from cellvjepa.embedding.reading import clip_of_row
+    from cellvjepa.embedding.recent import RecentChunks
     from cellvjepa.embedding.similar import Index, Neighbours, open_index
     from cellvjepa.embedding.store import Embeddings, add_columns, open_store
     from cellvjepa.embedding.surprise import SurpriseMap, surprise_of_movie
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from cellvjepa.embedding.token_field import MovieTokens, TokenField, field_of_clip, movie_tokens, token_similarity
     from cellvjepa.embedding.token_places import TokenPlaces, on_pixels, places_in_clip
     from cellvjepa.errors import Cancelled, UserError
+    from cellvjepa.model.encoder_settings import encoder_config
     from cellvjepa.model.masking import mask_of_clip
     from cellvjepa.model.weights import load_encoder
     from cellvjepa.movies.clip_shape import ClipShape, check_movie
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
     from cellvjepa.progress import Progress
     from cellvjepa.report.curves import LIGHTS, TRAINING_CURVES, Curve, Light, curve_points, lights_of
     from cellvjepa.report.galleries import PicturedClip, save_gallery, save_montage
+    from cellvjepa.report.scatter import ScatterPlot, save_scatter
     from cellvjepa.shipped import sample_data_folder
     from cellvjepa.stories.make_probe import MadeProbe, make_probe
     from cellvjepa.stories.reported_probe import ReportedProbe, ReportedQuestion, ScoreLine, read_probe_report
@@ -105,10 +110,12 @@ _ROOM_OF = {
     "PixelSize": "movies.movie",
     "Probe": "probing.probe",
     "Progress": "progress",
+    "RecentChunks": "embedding.recent",
     "ReportedProbe": "stories.reported_probe",
     "ReportedQuestion": "stories.reported_probe",
     "RunState": "training.run_state",
     "Said": "probing.label_book",
+    "ScatterPlot": "report.scatter",
     "ScoreLine": "stories.reported_probe",
     "Source": "embedding.provenance",
     "Suggestions": "probing.suggest",
@@ -138,7 +145,9 @@ _ROOM_OF = {
     "count_labels": "probing.label_counts",
     "curve_points": "report.curves",
     "embed_windows": "embedding.embed",
+    "embedding_order": "embedding.order",
     "encode_tokens": "embedding.encoding",
+    "encoder_config": "model.encoder_settings",
     "export": "embedding.tables",
     "field_of_clip": "embedding.token_field",
     "grid_windows": "cells.windows",
@@ -156,6 +165,7 @@ _ROOM_OF = {
     "movie_cells": "cells.movie_cells",
     "movie_labels": "cells.movie_labels",
     "movie_tokens": "embedding.token_field",
+    "nearby_labels": "cells.movie_labels",
     "new_canvas": "cells.canvas",
     "on_pixels": "embedding.token_places",
     "open_archive": "movies.readers",
@@ -183,6 +193,7 @@ _ROOM_OF = {
     "save_gallery": "report.galleries",
     "save_labels": "cells.relabel",
     "save_montage": "report.galleries",
+    "save_scatter": "report.scatter",
     "segment": "cells.segment",
     "suggest": "probing.suggest",
     "surprise_events": "embedding.surprise_events",
@@ -195,6 +206,7 @@ _ROOM_OF = {
     "track_windows": "cells.windows",
     "usable_encoder": "training.run_state",
     "why_no_view": "probing.attention",
+    "why_unlinked": "cells.link",
     "windows_at": "cells.windows",
     "with_grid_intensity": "cells.intensity",
     "with_intensity": "cells.intensity",

@@ -74,7 +74,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     final = Path(path)
     with readable_write_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise UserError("this is a file, not a folder", "choose another output folder", final.parent) from None
         scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
         try:
             part = scratch / final.name

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cellvjepa"
 PLUGIN = ROOT / "napari_plugin" / "napari_cellvjepa"
-PLUGIN_ROOMS = ["parts", "plot", "layers", "clips"]  # and then the docks
+PLUGIN_ROOMS = ["parts", "plot", "layers", "clips", "session"]  # and then the docks
 GROUND = {"errors", "progress", "writing", "shipped", "config"}
 MAY_IMPORT = {
     "errors": set(),

@@ -133,7 +133,7 @@ def new_canvas(path: str | os.PathLike[str], movie: Movie) -> LabelCanvas:
     if os.path.lexists(folder):
         raise UserError("something is here already", "choose another name, or open it", folder)
     with atomic_path(folder) as part:
-        new_array(part, movie, np.uint16)
+        new_array(part, movie, np.uint16)[0, 0, 0] = 0
     return LabelCanvas(folder)
 
 

@@ -52,7 +52,7 @@ def write_labels(path: Path, movie: Movie, frames: Iterator[npt.NDArray[Any]], d
         with readable_write_errors(path), atomic_path(path) as part:
             array = new_array(part, movie, dtype)
             for t, frame in enumerate(frames):
-                array[t, 0] = frame.astype(array.dtype, copy=False)
+                array[t, 0] = frame.astype(array.dtype, copy=False).reshape(array.shape[2:])
     return open_movie(path)
 
 
@@ -74,7 +74,7 @@ def label_dtype(largest: int) -> np.dtype[Any]:
 
 
 def new_array(folder: Path, movie: Movie, dtype: npt.DTypeLike) -> Any:
-    """Make an OME-Zarr label image in which all pixels are 0, and return its array, T C Z Y X; chunks that stay 0 take no space.
+    """Make an OME-Zarr label image in which all pixels are 0, and return its array, T C Z Y X; chunks that nobody writes take no space.
 
     Parameters
     ----------
@@ -96,6 +96,7 @@ def new_array(folder: Path, movie: Movie, dtype: npt.DTypeLike) -> Any:
         dtype=np.dtype(dtype).name,
         dimension_names=list("tczyx"),
         fill_value=0,
+        config={"write_empty_chunks": True},  # a store without any chunk looks like one that was not copied whole
     )
     group.attrs.update({"ome": _ome(folder.name, movie), "cellvjepa": {"version": __version__, "source": movie.name}})
     return array
@@ -126,7 +127,10 @@ def _write_tiff(path: Path, movie: Movie, frames: Iterator[npt.NDArray[Any]], dt
     with atomic_path(path) as part:
         shape = (t, z, y, x) if z > 1 else (t, y, x)
         large = t * z * y * x * dtype.itemsize > _LARGE_TIFF
-        tifffile.imwrite(part, planes, shape=shape, dtype=dtype, ome=True, bigtiff=large, compression="zlib", photometric="minisblack", metadata=about)
+        tifffile.imwrite(
+            part, planes, shape=shape, dtype=dtype, ome=True, bigtiff=large, compression="zlib", photometric="minisblack", metadata=about
+        )
+        next(frames, None)  # what comes after the last frame: that the progress is told
 
 
 def is_ours(folder: Path) -> bool:

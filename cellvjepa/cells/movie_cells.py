@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cellvjepa.cells.names import stem_of
@@ -47,17 +48,26 @@ def movie_cells(movie: Movie, archive: Archive, *, progress: Progress = silent) 
     for own in _named_after(path):
         return read_cells(own, Archive(archive.root, (movie,), ()), progress=progress).of(movie.name), own
     for table in _above(path, Path(archive.root)):
-        if not (_names_movies(table) or (len(archive.movies) == 1 and Path(archive.root).is_dir())):
+        below = _below(archive, table.parent)
+        if not (_names_movies(table) or (len(below.movies) == 1 and Path(archive.root).is_dir())):
             continue
+        (own_name,) = (one.name for one in below.movies if one.uri == movie.uri)
         try:
-            cells = read_cells(table, archive, progress=progress).of(movie.name)
+            cells = read_cells(table, below, progress=progress).of(own_name)
         except UserError:
             if len(archive.movies) == 1:
                 continue  # it may well be about other movies
             raise
         if len(cells.table):
-            return cells, table
+            return Cells(cells.table.assign(movie=movie.name)), table
     return None
+
+
+def _below(archive: Archive, folder: Path) -> Archive:
+    """Return the movies below a folder, by their names as a table in it writes them."""
+    inside = [movie for movie in archive.movies if Path(movie.uri).is_relative_to(folder)]
+    prefix = "" if Path(archive.root) == folder or not folder.is_relative_to(archive.root) else f"{folder.relative_to(archive.root).as_posix()}/"
+    return Archive(str(folder), tuple(replace(movie, name=movie.name.removeprefix(prefix)) for movie in inside), ())
 
 
 def _named_after(path: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from cellvjepa.movies.convert import labels_inside
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_movie
 
+_FOLDERS = ("labels", "masks")
 _TIFF = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
 
 
@@ -48,12 +49,37 @@ def movie_labels(movies: Sequence[Movie], path: Path | None = None) -> dict[str,
     return found
 
 
-def _beside(movie: Movie) -> list[Path]:
+def nearby_labels(movie: Movie) -> dict[str, Movie]:
+    """Open the label images of a movie to be looked at: those that belong to it without doubt, and those of its name in a folder beside it.
+
+    Parameters
+    ----------
+    movie
+        The movie. Folders beside it are looked into that are called labels or masks: ``labels/pos4_labels.tif`` belongs to ``pos4.tif``.
+
+    Returns
+    -------
+    dict
+        By their own names.
+
+    Raises
+    ------
+    UserError
+        If one cannot be read.
+    """
+    found = dict(movie_labels([movie])[movie.name])
+    for folder in _FOLDERS:
+        for image in _beside(movie, folder):
+            found.setdefault(_own_name(image, movie), open_movie(image))
+    return found
+
+
+def _beside(movie: Movie, folder: str = "") -> list[Path]:
     path = Path(movie.uri)
     if not path.is_file():
         return []
-    wanted = [f"{stem_of(path.name)}{ending}{suffix}" for ending in LABEL_ENDINGS for suffix in _TIFF]
-    return [path.with_name(name) for name in wanted if path.with_name(name).is_file()]
+    wanted = [path.parent / folder / f"{stem_of(path.name)}{ending}{suffix}" for ending in LABEL_ENDINGS for suffix in _TIFF]
+    return [image for image in wanted if image.is_file()]
 
 
 def _own_name(image: Path, movie: Movie) -> str:

@@ -131,8 +131,12 @@ def save_labels(labels: Movie, movie: Movie, out: str | os.PathLike[str], *, pro
         for t in range(movie.shape["T"]):
             progress("writing labels", t, movie.shape["T"])
             frame = labels.pixels[t, 0]
-            if frame.size and (frame.min() < 0 or frame.max() > np.iinfo(dtype).max or (frame.dtype.kind == "f" and (frame != np.floor(frame)).any())):
-                raise UserError(f"frame {t} has pixel values that are no labels: negative, fractions, or too large", "check the label image", labels.uri)
+            if frame.size and (
+                frame.min() < 0 or frame.max() > np.iinfo(dtype).max or (frame.dtype.kind == "f" and (frame != np.floor(frame)).any())
+            ):
+                raise UserError(
+                    f"frame {t} has pixel values that are no labels: negative, fractions, or too large", "check the label image", labels.uri
+                )
             yield np.broadcast_to(frame, (movie.shape["Z"], *frame.shape[1:]))
         progress("writing labels", movie.shape["T"], movie.shape["T"])
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellvjepa.cells import trained, watershed
+from cellvjepa.cells.cell_size import measured_diameter_px
 from cellvjepa.cells.label_writing import check_suffix, write_labels
 from cellvjepa.config import SegmentConfig
 from cellvjepa.errors import UserError
@@ -111,7 +112,7 @@ def measured_diameter_um(movie: Movie, config: SegmentConfig, channel: int, *, p
     for done, t in enumerate(chosen):
         progress("measuring cells", done, len(chosen))
         frames.append(_plain(movie.pixels[int(t), channel, :, _middle(movie.shape["Y"]), _middle(movie.shape["X"])]))
-    found = watershed.measured_diameter_px(frames, config, [size / size_um[-1] for size in size_um])
+    found = measured_diameter_px(frames, config, [size / size_um[-1] for size in size_um])
     progress("measuring cells", len(chosen), len(chosen))
     if found is None:
         raise UserError(
@@ -171,7 +172,9 @@ def _frames(finder: CellFinder, progress: Progress) -> Iterator[npt.NDArray[np.i
         progress("outlining cells", t, frames)
         found = finder(t)
         if found.max(initial=0) > _MOST_CELLS:
-            raise UserError(f"{found.max():,} cells were found in frame {t}", "these are no cells: raise the threshold or the smallest area", finder.movie.uri)
+            raise UserError(
+                f"{found.max():,} cells were found in frame {t}", "these are no cells: raise the threshold or the smallest area", finder.movie.uri
+            )
         yield found
     progress("outlining cells", frames, frames)
 

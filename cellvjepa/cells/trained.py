@@ -44,6 +44,10 @@ def cellpose(model: str, diameter_px: float | None) -> Outline:
         from cellpose.models import CellposeModel
     except ImportError:
         raise _not_installed("cellpose") from None
+    except RuntimeError as error:  # torchvision of another build than torch
+        raise UserError(
+            f"cellpose is installed, but does not start ({error})", "install torch and torchvision of the same build", "segment.method"
+        ) from error
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     try:
         network = CellposeModel(gpu=has_gpu, pretrained_model=str(path))
@@ -101,4 +105,6 @@ def _existing(model: str, library: str, source: str, what: str) -> Path:
 
 
 def _not_installed(library: str) -> UserError:
-    return UserError(f"{library} is not installed", f'install it with: pip install "cellvjepa[{library}]", or choose the method threshold', "segment.method")
+    return UserError(
+        f"{library} is not installed", f'install it with: pip install "cellvjepa[{library}]", or choose the method threshold', "segment.method"
+    )

@@ -22,13 +22,13 @@ _Labels = npt.NDArray[np.int32]
 _SMOOTHING, _BACKGROUND = 1 / 15, 4.0  # in diameters
 _LEAST_SMOOTHING_PX = 0.7
 _SMALLEST = 1 / 8  # of the area (volume) of a disk (ball) of one diameter
-_NOISE = 5.0  # standard deviations over the background: nothing below is a cell, whatever a histogram says
+_NOISE = 8.0  # standard deviations over the background: nothing below is a cell, whatever a histogram says
 _HISTOGRAM_PIXELS = 300_000
+_LOCAL_FLOOR = 0.7  # of Li's threshold
 _TILE_QUANTILE = 0.3
 _TILE_SAMPLES = 24  # along each axis
 _SEED_BLUR = 1 / 12  # in diameters
 _COARSEST_PX = 10.0  # cells that are larger than twice this are outlined in a coarser image
-_TRIAL_LEAST_PX = 3.0
 
 
 @dataclass(frozen=True)
@@ -143,27 +143,31 @@ def above(smooth: _Floats, config: SegmentConfig, reach: Sequence[float]) -> npt
     from scipy.ndimage import uniform_filter
     from skimage import filters
 
-    floor = noise_floor(smooth)
+    floor = noise_floor(smooth, [length / 6 for length in reach])
     some = smooth.reshape(-1)[:: max(1, smooth.size // _HISTOGRAM_PIXELS)]
     if not some.max() > some.min():
         return np.zeros(smooth.shape, bool)
     if config.threshold == "local":
+        # Where there is no cell, the mean around is nothing to be above of: what is much darker than the frame's cells is none of them.
+        floor = max(floor, _LOCAL_FLOOR * float(filters.threshold_li(some)))
         level = np.maximum(uniform_filter(smooth, [max(1, round(length / 2)) for length in reach]) * config.threshold_factor, floor)
         return np.asarray(smooth > level)
     find = {"otsu": filters.threshold_otsu, "li": filters.threshold_li, "triangle": filters.threshold_triangle}[config.threshold]
     return np.asarray(smooth > max(float(find(some)) * config.threshold_factor, floor))
 
 
-def noise_floor(smooth: _Floats) -> float:
-    """Return what values of the background alone hardly ever reach; the background is at about 0."""
-    y, x = smooth.shape[-2:]
-    step = max(1, min(8, x // 4))
-    if x <= step or y < 2:
+def noise_floor(smooth: _Floats, width: Sequence[float]) -> float:
+    """Return what values of the background alone hardly ever reach; the background is at about 0.
+
+    The noise is the spread within squares of ``width`` [px] in the quietest tenth of them: some are of background in the most crowded frame.
+    """
+    sides = [max(3, round(length)) for length in width[-2:]]
+    whole = [length // side * side for length, side in zip(smooth.shape[-2:], sides, strict=True)]
+    if not all(whole):
         return 0.0
-    differences = np.abs(smooth[..., :, step:] - smooth[..., :, :-step]).reshape(-1)
-    # A quarter of the differences: they are of the background as long as half of a line is.
-    spread = float(np.quantile(differences[:: max(1, differences.size // _HISTOGRAM_PIXELS)], 0.25)) / 0.4506
-    return _NOISE * spread
+    plane = smooth.reshape(-1, *smooth.shape[-2:])[smooth.reshape(-1, *smooth.shape[-2:]).shape[0] // 2]
+    tiles = plane[: whole[0], : whole[1]].reshape(whole[0] // sides[0], sides[0], whole[1] // sides[1], sides[1])
+    return _NOISE * float(np.quantile(tiles.std(axis=(1, 3)), 0.1))
 
 
 def cut_at_necks(inside: npt.NDArray[np.bool_], smooth: _Floats, config: SegmentConfig, diameter: Sequence[float]) -> _Labels:
@@ -268,45 +272,3 @@ def _coarser(values: _Floats, factor: int) -> _Floats:
 
 def _finer(labels: _Labels, factor: int, shape: tuple[int, ...]) -> _Labels:
     return labels.repeat(factor, axis=-2).repeat(factor, axis=-1)[..., : shape[-2], : shape[-1]] if factor > 1 else labels
-
-
-def measured_diameter_px(frames: Sequence[npt.NDArray[Any]], config: SegmentConfig, step: Sequence[float]) -> float | None:
-    """Return what the cells of some frames measure across, in pixels along X; None where nothing stands out.
-
-    The diameter of the largest disk around the middle of each piece, of which half of the foreground's pixels lie in larger ones.
-
-    Parameters
-    ----------
-    frames
-        Y X or Z Y X.
-    config
-        Whether cells are bright, and the threshold.
-    step
-        Extent of a pixel along each axis, as a multiple of that along X.
-    """
-    found: list[tuple[float, float]] = []
-    for frame in frames:
-        found += _widths(np.asarray(frame, np.float32) * (-1 if config.cells == "dark" else 1), config, step)
-    if not found:
-        return None
-    widths, areas = np.array(sorted(found)).T
-    return float(widths[np.searchsorted(np.cumsum(areas), areas.sum() / 2)])
-
-
-def _widths(values: _Floats, config: SegmentConfig, step: Sequence[float]) -> list[tuple[float, float]]:
-    """Return the width [px along X] and the area of each piece of a frame."""
-    from scipy.ndimage import maximum
-
-    span = tuple(length / 4 for length in values.shape)
-    smooth = smoothed(flattened(values, span), [1 / size for size in step])
-    inside = above(smooth, config, span)
-    rough = cut_at_necks(inside, smooth, config.model_copy(update={"split": "distance"}), [8.0 / size for size in step])
-    count = int(rough.max())
-    if not count:
-        return []
-    from scipy.ndimage import distance_transform_edt
-
-    height = distance_transform_edt(inside, sampling=list(step))
-    width = 2 * np.asarray(maximum(height, rough, np.arange(1, count + 1)))
-    sizes = np.bincount(rough.reshape(-1), minlength=count + 1)[1:]
-    return [(w, float(a)) for w, a in zip(width.tolist(), sizes.tolist(), strict=True) if w >= _TRIAL_LEAST_PX]

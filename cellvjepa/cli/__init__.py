@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from cellvjepa import __version__
-from cellvjepa.cli import archive, demo, embedding, events, exploring, maps, probing, tables, training
+from cellvjepa.cli import archive, demo, embedding, events, exploring, maps, probing, segmenting, tables, training
 from cellvjepa.errors import Cancelled, Stopped, UserError
 from cellvjepa.writing import readable_write_errors
 
@@ -33,6 +33,8 @@ _VERBS: tuple[Callable[..., Any], ...] = (
     archive.inspect,
     archive.convert,
     archive.settings,
+    segmenting.segment,
+    segmenting.link,
     training.pretrain,
     embedding.embed,
     maps.surprise,

@@ -97,6 +97,7 @@ LabelsToCompare = Annotated[
 ]
 LabelsSoFar = Annotated[Path | None, typer.Option("--labels", help="What is labelled already: it is not suggested again.", metavar=_CSV)]
 LabelsOfAnnotators = Annotated[list[Path], typer.Argument(help="Label files with the column 'annotator'.", metavar="LABELS...")]
+LabelsToLink = Annotated[Path, typer.Option("--labels", help="The label image: in each frame, pixels of one value are one cell.", metavar="LABELS")]
 LabelImages = Annotated[
     Path | None,
     typer.Option("--labels", help="Label images to take along. Default: those inside the movies, or beside them as NAME_labels.tif."),
@@ -128,6 +129,13 @@ RunFolder = Annotated[
 ]
 StoreToWrite = Annotated[Path, typer.Option("--out", help="The store to write (AnnData on Zarr).", metavar="STORE")]
 MapsFolder = Annotated[Path, typer.Option("--out", help="Folder for the maps (one OME-Zarr per movie) and surprise.csv.", metavar="FOLDER")]
+OutlinesFile = Annotated[
+    Path,
+    typer.Option(
+        "--out", help="The label image to write, NAME.tif or NAME.zarr; for several movies a folder for their NAME_labels.tif.", metavar="LABELS"
+    ),
+]
+LinkedLabelsFile = Annotated[Path, typer.Option("--out", help="The label image to write, NAME.tif or NAME.zarr.", metavar="LABELS")]
 ProbeFolder = Annotated[Path, typer.Option("--out", help="Folder for the probe and its report.", metavar=_FOLDER)]
 EventsFolder = Annotated[Path, typer.Option("--out", help="Folder for tables and report.", metavar=_FOLDER)]
 ReportFolder = Annotated[Path | None, typer.Option("--out", help="Folder for the report. Default: STORE_report beside the store.", metavar=_FOLDER)]

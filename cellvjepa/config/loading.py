@@ -75,7 +75,7 @@ def save_config(config: Config, path: str | os.PathLike[str]) -> None:
 
 def _as_yaml(value: Any) -> str:
     """Write a value on one line."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).removesuffix("...\n").strip()
 
 
 def _config_path(source: str | os.PathLike[str]) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -166,11 +166,12 @@ def revise_store(
     Raises
     ------
     UserError
-        If the disk is full or the folder cannot be written to.
+        If the disk is full, the folder cannot be written to, or the store has got other rows since these values were computed.
     """
     with atomic_path(path) as new:
         shutil.copytree(path, new, copy_function=sharing)
         group = zarr.open_group(new, mode="r+", use_consolidated=False)
+        _refuse_other_rows(path, group, [*([] if columns is None else [columns]), *(projections or {}).values()])
         with quiet_zarr():
             if columns is not None:
                 added = storable(columns)
@@ -212,6 +213,13 @@ def add_columns(path: str | os.PathLike[str], table: pd.DataFrame, name: str, pa
     if own := [column for column in table.columns if column in OBS_COLUMNS]:
         raise UserError(f"the column '{own[0]}' belongs to the store itself", "give the new column another name", path)
     revise_store(path, columns=table, steps={name: parameters})
+
+
+def _refuse_other_rows(path: str | os.PathLike[str], group: Any, values: Sequence[Sized]) -> None:
+    rows = int(group["X"].shape[0])
+    if other := [len(value) for value in values if len(value) != rows]:
+        what = f"the store has {rows} rows, but what is to be added to it has {other[0]}: another process has changed it meanwhile"
+        raise UserError(what, "run it again", path)
 
 
 def _refuse_incomplete(folder: Path, frame: Frame, vectors: zarr.Array[Any]) -> None:

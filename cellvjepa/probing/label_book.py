@@ -9,17 +9,21 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cellvjepa.cells.names import meant_names
 from cellvjepa.errors import UserError
 from cellvjepa.probing.label_file import LabelLine, read_lines, standing_lines, torn_line
+from cellvjepa.progress import Progress, silent
 
 NO_END = 10**15 - 1  # of a label without an end: later than any frame
+_REPORT_EVERY = 200
 _KEY = ("movie", "track_id", "t_start", "t_stop", "annotator")
 
 
@@ -83,8 +87,7 @@ class LabelBook:
         bounds = [*first.tolist(), len(self._table)]
         self._rows = {str(name): (bounds[i], bounds[i + 1]) for i, name in enumerate(names)}
         self._changed: dict[tuple[str, int], tuple[Said, ...]] = {}
-        grouped = table.groupby(["label", "named"], sort=False).size()
-        self.counts: Counter[tuple[str, str]] = Counter({(str(label), str(movie)): int(n) for (label, movie), n in grouped.items()})
+        self.counts: Counter[tuple[str, str]] = Counter(zip(table["label"].tolist(), table["named"].tolist(), strict=True))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], movies: Sequence[str] = ()) -> LabelBook:
@@ -119,6 +122,38 @@ class LabelBook:
         pairs |= dict.fromkeys(self._changed)
         return [cell for cell in pairs if self._changed.get(cell, True)]
 
+    def of_movie(self, movie: str) -> pd.DataFrame:
+        """Return all labels of a movie: ``track_id``, ``label``, ``start``, ``stop`` [native frames, half open], ``annotator``."""
+        begin, end = self._rows.get(movie, (0, 0))
+        changed = {track_id: said for (name, track_id), said in list(self._changed.items()) if name == movie}
+        table = self._table.iloc[begin:end]
+        table = table[~np.isin(self._tracks[begin:end], list(changed))]
+        before = {"track_id": table["track_id_n"], "label": table["label"], "start": table["t_start_n"], "stop": table["t_stop_n"]}
+        rows = [(track_id, said.label, said.start, said.stop, said.annotator) for track_id, several in changed.items() for said in several]
+        names = [*before, "annotator"]
+        since = pd.DataFrame(rows, columns=names).astype({"track_id": np.int64, "start": np.int64, "stop": np.int64})
+        return pd.concat([pd.DataFrame({**before, "annotator": table["annotator"]}), since], ignore_index=True)
+
+    def of_rows(self, table: pd.DataFrame) -> npt.NDArray[np.object_]:
+        """Return the label of each row of an embedding table, None where there is none, object (N,); see :meth:`label_of`.
+
+        Parameters
+        ----------
+        table
+            ``movie``, ``track_id``, ``t_start``, ``t_stop``.
+        """
+        found = np.full(len(table), None, object)
+        codes, names = pd.factorize(table["movie"])
+        for code, movie in enumerate(names):
+            rows = np.flatnonzero(codes == code)
+            of_rows = pd.DataFrame({"row": rows, **{name: table[name].to_numpy()[rows] for name in ("track_id", "t_start", "t_stop")}})
+            pairs = self.of_movie(str(movie)).merge(of_rows, on="track_id")
+            covered = np.minimum(pairs["stop"], pairs["t_stop"]) - np.maximum(pairs["start"], pairs["t_start"])
+            pairs = pairs.assign(covered=covered)[2 * covered >= pairs["t_stop"] - pairs["t_start"]]
+            best = pairs.sort_values(["row", "covered"], ascending=[True, False], kind="stable").drop_duplicates("row")
+            found[best["row"].to_numpy(np.int64)] = best["label"].to_numpy(object)
+        return found
+
     def label_of(self, movie: str, track_id: int, start: int, stop: int) -> str:
         """Return the label that covers the most of an interval, and at least half of it, as a probe takes it; ``""`` for none."""
         found = [(min(said.stop, stop) - max(said.start, start), said.label) for said in self.of_cell(movie, track_id)]
@@ -140,8 +175,8 @@ class LabelBook:
         """
         before = [said for said in self.of_cell(movie, track_id) if said.start < stop and start < said.stop]
         _refuse_nobodys([said for said in before if not said.annotator and said.label != label], movie, track_id)
-        own = [said for said in before if said.annotator == annotator]
-        if label and any(said.label == label and said.start <= start and stop <= said.stop for said in own):
+        own = [said for said in before if said.annotator == annotator and said.label != label]
+        if label and any(said.annotator == annotator and said.label == label and said.start <= start and stop <= said.stop for said in before):
             return []
         begins, ends = ("" if start == 0 and stop == NO_END else start), ("" if stop == NO_END else stop)
         new = LabelLine.now(movie, track_id, label, annotator, t_start=begins, t_stop=ends)
@@ -150,10 +185,21 @@ class LabelBook:
         rests = [rest for said in own for rest in _rests(said, start, stop, new.date)]
         return [*gone, *rests, *([new] if label or any(_key(said.line) == _key(new) for said in own) else [])]
 
-    def others(self, movie: str, track_id: int, label: str, annotator: str, start: int, stop: int) -> list[Said]:
-        """Return what other annotators say otherwise of the same frames: a probe refuses a file that contradicts itself."""
-        overlapping = (said for said in self.of_cell(movie, track_id) if said.start < stop and start < said.stop)
-        return [said for said in overlapping if said.annotator != annotator and said.label != label]
+    def lines_for_all(
+        self, intervals: Iterable[tuple[str, int, int, int]], label: str, annotator: str, progress: Progress = silent
+    ) -> list[LabelLine]:
+        """Return the lines to append so that several (movie, track_id, start, stop) have a label; see :meth:`lines_for`."""
+        wanted = list(intervals)
+        after = copy(self)
+        after._changed, after.counts, after._meant = dict(self._changed), Counter(self.counts), dict(self._meant)
+        found: list[LabelLine] = []
+        for done, (movie, track_id, start, stop) in enumerate(wanted):
+            lines = after.lines_for(movie, track_id, label, annotator, start, stop)
+            after.add(lines)
+            found += lines
+            if not done % _REPORT_EVERY:
+                progress("labelling", done, len(wanted))
+        return found
 
     def renaming(self, old: str, new: str, annotator: str) -> list[LabelLine]:
         """Return the lines that give the annotator's labels of a class another name; ``""`` takes them back."""

@@ -119,14 +119,11 @@ def time_names(frames: npt.NDArray[np.int64], interval_s: float | None) -> list[
         return [f"frame {t}" for t in frames]
     last_s = float(frames[-1]) * interval_s
     unit, unit_s = next(((name, size) for name, size in _UNITS if last_s >= 2 * size), _UNITS[-1])
-    # As many digits as it takes to tell neighbours apart.
-    step = float(np.diff(frames).min(initial=max(1, int(frames[-1])))) * interval_s / unit_s
-    digits = max(0, int(np.ceil(-np.log10(step)))) if step < 10 and not _whole(frames * interval_s / unit_s) else 0
-    return [f"{t * interval_s / unit_s:.{digits}f} {unit}" for t in frames]
-
-
-def _whole(values: npt.NDArray[np.float64]) -> bool:
-    return bool(np.allclose(values, np.round(values), atol=1e-3))
+    values = frames * interval_s / unit_s
+    least = float(np.diff(values).min(initial=values[-1]))
+    # As few digits as say it nearly right.
+    digits = next((n for n in range(3) if np.abs(values - values.round(n)).max() <= 0.05 * least), 3)
+    return [f"{value:.{digits}f} {unit}" for value in values]
 
 
 def _alike(values: Sequence[float | None]) -> bool:
@@ -148,12 +145,10 @@ def _paper(width_in: float, height_in: float) -> tuple[Figure, Axes]:
 
 
 def _draw(axes: Axes, frame: npt.NDArray[np.uint8], x: float, y: float) -> None:
+    coloured = frame if frame.ndim == 3 else frame[..., None].repeat(3, axis=2)  # else greys would go through a map of colours, one step off
     axes.imshow(
-        frame,
+        coloured,
         extent=(x, x + _PICTURE_IN, y + _PICTURE_IN, y),
-        cmap="gray",
-        vmin=0,
-        vmax=255,
         aspect="auto",
         interpolation="none",  # pixels stay pixels, in an SVG too
     )

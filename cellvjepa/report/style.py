@@ -87,12 +87,18 @@ def png_of(figure: Figure, dpi: int = _DPI) -> bytes:
     return buffer.getvalue()
 
 
-def svg_of(figure: Figure) -> bytes:
-    """Return a figure as SVG, the same bytes for the same figure; its texts stay texts that a drawing program can edit."""
+def svg_of(figure: Figure, dpi: int = _DPI) -> bytes:
+    """Return a figure as SVG, the same bytes for the same figure; its texts stay texts that a drawing program can edit.
+
+    Parameters
+    ----------
+    dpi
+        Of what is a picture in it.
+    """
     _plain_text(figure)
     buffer = io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "cellvjepa"}):
-        figure.savefig(buffer, format="svg", facecolor=PAPER, metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", dpi=dpi, facecolor=PAPER, metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
 

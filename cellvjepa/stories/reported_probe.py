@@ -208,7 +208,7 @@ def _questions(numbers: Mapping[str, Any], windows: pd.DataFrame, comparison: pd
 def _numbers_in(comparison: pd.DataFrame) -> pd.DataFrame:
     """Return a comparison whose scores are numbers, NaN where a field is empty."""
     texts = ("features", "labels per class")
-    found = {name: comparison[name].astype(str) if name in texts else pd.to_numeric(comparison[name].replace("", np.nan)) for name in comparison}
+    found = {name: comparison[name].astype(str) if name in texts else pd.to_numeric(comparison[name], errors="coerce") for name in comparison}
     return pd.DataFrame(found)
 
 

@@ -57,6 +57,8 @@ class RunState:
         Whether training came to its end: the last step, or a collapse that stopped it.
     has_encoder
         Whether there is an encoder to use, be it the best so far.
+    checkpoint_step
+        The step of the newest checkpoint, which ``--resume`` goes on from; None: there is none.
     """
 
     folder: Path
@@ -65,6 +67,7 @@ class RunState:
     metrics: MetricsSoFar = MetricsSoFar()
     ended: bool = False
     has_encoder: bool = False
+    checkpoint_step: int | None = None
 
     @property
     def rows(self) -> tuple[MetricsRow, ...]:
@@ -104,7 +107,7 @@ def read_run_state(run: str | os.PathLike[str], before: RunState | None = None) 
     config = known.config if written_ns == known.config_ns else _config_or_none(file)
     metrics = read_new_metrics(folder / "metrics.jsonl", known.metrics)
     best_ns = max(_written_ns(folder / _WEIGHTS), _written_ns(_best(folder) / _WEIGHTS))
-    return RunState(folder, config, written_ns, metrics, _ended(folder, config, metrics.rows), best_ns > 0)
+    return RunState(folder, config, written_ns, metrics, _ended(folder, config, metrics.rows), best_ns > 0, _newest_checkpoint(folder))
 
 
 def read_new_metrics(path: str | os.PathLike[str], before: MetricsSoFar = MetricsSoFar()) -> MetricsSoFar:
@@ -174,6 +177,11 @@ def _ended(folder: Path, config: Config | None, rows: tuple[MetricsRow, ...]) ->
     if config is None or not rows or _written_ns(folder / _WEIGHTS) < _written_ns(folder / "config.yaml"):
         return False
     return rows[-1]["step"] >= config.training.steps or rows[-1]["health"] == "red"
+
+
+def _newest_checkpoint(folder: Path) -> int | None:
+    steps = [path.stem.removeprefix("step_") for path in (folder / "checkpoints").glob("step_*.json")]
+    return max((int(step) for step in steps if step.isdigit()), default=None)
 
 
 def _best(folder: Path) -> Path:

@@ -107,3 +107,33 @@ def test_without_laptrack_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(__import__("sys").modules, "laptrack", None)
     with pytest.raises(UserError, match=r'linking cells needs the library laptrack. install it with: pip install "cellvjepa\[tracking\]"'):
         linked(walkers())
+
+
+def divided(daughters: float) -> pd.DataFrame:
+    """A cell of 100 px that is two cells from frame 6 on, each with a share of its area; and one that rests far away."""
+    rows = [(t, 20.0, 20.0, 100.0) for t in range(6)]
+    rows += [(t, 20.0, 20.0 + side * 3, 100.0 * daughters) for t in range(6, 12) for side in (-1, 1)]
+    rows += [(t, 80.0, 80.0, 100.0) for t in range(12)]
+    return pd.DataFrame(rows, columns=["t", "y_px", "x_px", "area_px"])
+
+
+def test_divisions_are_looked_for_on_request_and_areas_must_fit() -> None:
+    from cellvjepa.config import LinkConfig
+
+    assert "parent_track_id" not in linked(divided(0.5)).columns
+    found = linked(divided(0.5), LinkConfig(divisions=True))
+    born = found.drop_duplicates("track_id").set_index("track_id")["parent_track_id"]
+    mother = int(found.loc[(found["t"] == 0) & (found["y_px"] == 20), "track_id"].iloc[0])
+    assert sorted(born) == [-1, -1, mother, mother]
+    assert set(found.loc[found["t"] < 6, "track_id"]) & set(born.index[born == mother]) == set()
+    # A neighbour of the same size that comes up is no daughter.
+    assert set(linked(divided(1.0), LinkConfig(divisions=True))["parent_track_id"]) == {-1}
+
+
+def test_a_gap_of_no_frame_is_not_bridged() -> None:
+    from cellvjepa.config import LinkConfig
+
+    table = walkers(step_px=0.5)
+    table = table[~((table["true"] == 3) & (table["t"] == 5))]
+    assert numbered_anew(table).pipe(linked)["track_id"].nunique() == 9
+    assert linked(numbered_anew(table), LinkConfig(gap_frames=0))["track_id"].nunique() == 10

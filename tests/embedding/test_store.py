@@ -109,6 +109,18 @@ def test_hostile_column_names_stay_inside(path):
     assert anndata.read_zarr(path).n_obs == 72
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{"columns": pd.DataFrame({"cluster": ["0"] * 71})}, {"projections": {"X_umap": np.zeros((90, 2), np.float32)}, "steps": {"X_umap": {}}}],
+)
+def test_values_of_other_rows_than_the_store_has_now_are_refused(path, values):
+    with pytest.raises(UserError, match="the store has 72 rows, but what is to be added to it has (71|90): another process has changed it meanwhile"):
+        revise_store(path, **values)
+    found = open_store(path)
+    assert "cluster" not in found.table
+    assert not found.projections
+
+
 def test_a_crash_while_revising_leaves_the_old_store(path, monkeypatch):
     revise_store(path, projections={"X_umap": np.ones((72, 2), np.float32)})
 

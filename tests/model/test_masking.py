@@ -10,7 +10,7 @@ from cellvjepa.config import BlockMaskConfig, ForecastMaskConfig, MaskConfig
 from cellvjepa.config.masks import LARGE_BLOCKS
 from cellvjepa.errors import UserError
 from cellvjepa.model.grid import Grid
-from cellvjepa.model.masking import Mask, block_size, draw_masks, tokens_per_step
+from cellvjepa.model.masking import ASKED, NEITHER, SEEN, Mask, block_size, draw_masks, mask_of_clip, tokens_per_step
 
 SHORT, LONG = MaskConfig().generators[0], LARGE_BLOCKS
 grids = st.builds(Grid, st.integers(1, 16), st.integers(1, 4), st.integers(2, 32), st.integers(2, 32))
@@ -186,3 +186,17 @@ def test_a_forecast_sees_the_past_and_asks_for_the_future(t: int, side: int, pas
 def test_one_time_step_cannot_be_forecast() -> None:
     with pytest.raises(UserError, match="nothing can be forecast"):
         draw_masks(Grid(1, 1, 4, 4), (ForecastMaskConfig(),), 1, np.random.default_rng(0))
+
+
+def test_the_mask_of_one_clip_is_what_is_drawn_for_it():
+    """What the encoder sees is 1, what it is asked for 2, the rest 3; the same seed draws it again."""
+    grid, generators = Grid(4, 1, 6, 5), (SHORT, ForecastMaskConfig())
+    found = mask_of_clip(grid, generators, seed=5)
+    assert found.shape == (2, 4, 1, 6, 5)
+    for values, mask in zip(found, draw_masks(grid, generators, 1, np.random.default_rng(5)), strict=True):
+        assert (values == SEEN).sum() == mask.context_BK.numel()
+        np.testing.assert_array_equal(values == SEEN, _membership(grid, mask.context_BK)[0])
+        np.testing.assert_array_equal(values == ASKED, _membership(grid, mask.target_BM)[0])
+        np.testing.assert_array_equal(values == NEITHER, (values != SEEN) & (values != ASKED))
+    np.testing.assert_array_equal(found, mask_of_clip(grid, generators, seed=5))
+    assert (found != mask_of_clip(grid, generators, seed=6)).any()

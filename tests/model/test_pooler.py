@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cellvjepa.model.pooler import AttentiveClassifier, AttentivePooler, initialise_classifier
+from cellvjepa.model.pooler import AttentiveClassifier, AttentivePooler, CrossAttention, initialise_classifier
 
 
 def test_the_attentive_classifier_is_that_of_vjepa_2(golden_classifier: dict[str, torch.Tensor]):
@@ -42,3 +42,24 @@ def test_initial_weights_come_from_the_given_generator_alone():
     assert first.pooler.query_tokens.std().item() == pytest.approx(0.02, rel=0.5)
     last = first.get_parameter("pooler.cross_attention_block.mlp.fc2.weight")
     assert last.std().item() == pytest.approx(0.02 / math.sqrt(2 * 2), rel=0.05)
+
+
+def test_attention_is_what_the_answer_is_mixed_with():
+    """Written out: softmax of the scaled products of query and keys, each head for itself; with it the values give the answer."""
+    torch.manual_seed(0)
+    attention, queries, tokens = CrossAttention(dim=16, heads=4), torch.randn(3, 2, 16), torch.randn(3, 9, 16)
+    key, value = (part.view(3, 9, 4, 4).transpose(1, 2) for part in attention.kv(tokens).chunk(2, dim=-1))
+    query = attention.q(queries).view(3, 2, 4, 4).transpose(1, 2)
+    expected_BHQN = torch.softmax(query @ key.transpose(-1, -2) / 2, dim=-1)
+    torch.testing.assert_close(attention.weights(queries, tokens).view(3, 2, 4, 9), expected_BHQN.transpose(1, 2))
+    torch.testing.assert_close(attention(queries, tokens), (expected_BHQN @ value).transpose(1, 2).flatten(2))
+
+
+def test_the_attention_of_a_pooler_sums_to_one_and_follows_its_tokens():
+    torch.manual_seed(0)
+    pooler, tokens = AttentivePooler(dim=16, heads=2, depth=2).eval(), torch.randn(2, 9, 16)
+    torch.nn.init.normal_(pooler.query_tokens)
+    weights = pooler.attention(tokens)
+    assert weights.shape == (2, 2, 9)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 2))
+    torch.testing.assert_close(pooler.attention(tokens.flip(1)), weights.flip(-1), atol=1e-5, rtol=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,9 +97,9 @@ def toy_masks(toy: Path) -> np.ndarray:
     return tifffile.imread(toy / "labels" / "toy_labels.tif")
 
 
-@pytest.fixture
-def toy_store(toy: Path, run_folder: Path, tmp_path: Path) -> Path:
-    """A store of the toy's cells: two windows of 8 frames of each of the four tracks."""
+@pytest.fixture(scope="session")
+def embedded_toy(toy: Path, run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that :func:`toy_store` copies."""
     import cellvjepa
 
     archive = cellvjepa.open_archive(toy)
@@ -108,7 +109,13 @@ def toy_store(toy: Path, run_folder: Path, tmp_path: Path) -> Path:
     shape = cellvjepa.ClipShape.of(config.clip)
     windows = cellvjepa.track_windows(movies, cellvjepa.read_cells(toy / "cells.csv", archive), shape)
     source = cellvjepa.Source.of(card, run_folder, [toy])
-    return cellvjepa.embed_windows(encoder, movies, windows, shape, config.embed, tmp_path / "toy.zarr", source)
+    return cellvjepa.embed_windows(encoder, movies, windows, shape, config.embed, tmp_path_factory.mktemp("embedded") / "toy.zarr", source)
+
+
+@pytest.fixture
+def toy_store(embedded_toy: Path, tmp_path: Path) -> Path:
+    """A store of the toy's cells: two windows of 8 frames of each of the four tracks. Each test has its own."""
+    return Path(shutil.copytree(embedded_toy, tmp_path / "toy.zarr"))
 
 
 @pytest.fixture
@@ -171,8 +178,6 @@ def mapped_store(toy_store: Path) -> Path:
 @pytest.fixture
 def two_fields(toy: Path, run_folder: Path, tmp_path: Path) -> Path:
     """A store of two movies, which are the toy twice: rows 0 to 7 and 8 to 15."""
-    import shutil
-
     import cellvjepa
 
     folder = tmp_path / "fields"

@@ -83,10 +83,8 @@ def test_any_story_can_be_undone_step_by_step_and_the_file_says_what_the_book_sa
             steps.append(say(path, book, str(rng.choice(["round", "flat", "dividing", ""])), *((0, NO_END) if whole else (start, stop))))
             states.append(spans(book))
             assert spans(LabelBook.read(path, MOVIES)) == states[-1]
-            covered = np.zeros(25, int)
-            for _, begin, end in states[-1]:
-                covered[begin : min(end, 25)] += 1
-            assert covered.max() <= 1
+            for frame in range(25):
+                assert len({label for label, begin, end in states[-1] if begin <= frame < end}) <= 1
             assert len(read_labels(path, table).rows_N) >= 2
         for undo, before in zip(reversed(steps), reversed(states[:-1]), strict=True):
             append_labels(path, undo)
@@ -102,8 +100,6 @@ def test_lines_of_others_stay(tmp_path: Path) -> None:
     book = LabelBook.read(path, MOVIES)
     say(path, book, "round", 0, 8, who="lee")
     say(path, book, "flat", 0, 8)
-    assert [said.annotator for said in book.others("a.tif", 1, "flat", "kim", 0, 8)] == ["lee"]
-    assert book.others("a.tif", 1, "round", "kim", 0, 8) == []
     assert [(said.label, said.annotator) for said in book.of_cell("a.tif", 1)] == [("round", "lee"), ("flat", "kim")]
 
 
@@ -144,3 +140,38 @@ def test_a_class_gets_another_name(tmp_path: Path) -> None:
     assert book.counts["round", "a.tif"] == 2
     assert book.counts["rond", "a.tif"] == 1
     assert sorted(book.cells()) == [("a.tif", 1), ("a.tif", 2)]
+
+
+def test_movies_and_rows_are_looked_up_at_once(tmp_path: Path, table: pd.DataFrame) -> None:
+    """The same answers as cell by cell, before and after labels were added to what was read."""
+    path = tmp_path / "labels.csv"
+    book = LabelBook.read(path, MOVIES)
+    say(path, book, "round", 4, 13)
+    say(path, book, "flat", track=2)
+    for known in (book, LabelBook.read(path, MOVIES)):
+        say(path, known, "dividing", 13, 24)
+        rows = table[["movie", "track_id", "t_start", "t_stop"]].itertuples(index=False)
+        expected = [known.label_of(*row) or None for row in rows]
+        assert known.of_rows(table).tolist() == expected == ["round", "round", "dividing", "flat", "flat", None, None]
+        assert sorted(known.of_movie("a.tif")[["track_id", "label", "start"]].to_numpy().tolist()) == [
+            [1, "dividing", 13],
+            [1, "round", 4],
+            [2, "flat", 0],
+        ]
+        assert known.of_movie("b.tif").empty
+
+
+def test_several_windows_of_a_cell_are_labelled_one_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    book = LabelBook.read(path, MOVIES)
+    say(path, book, "round")
+    lines = book.lines_for_all([("a.tif", 1, 0, 8), ("a.tif", 1, 4, 12), ("a.tif", 2, 0, 8)], "flat", "kim")
+    assert spans(book) == [("round", 0, NO_END)]
+    undo = book.undoing(lines)
+    append_labels(path, lines)
+    book.add(lines)
+    assert spans(book) == spans(LabelBook.read(path, MOVIES)) == [("flat", 0, 8), ("flat", 4, 12), ("round", 12, NO_END)]
+    assert spans(book, track=2) == [("flat", 0, 8)]
+    book.add(undo)
+    assert spans(book) == [("round", 0, NO_END)]
+    assert spans(book, track=2) == []

@@ -1,22 +1,24 @@
-"""How fast the Explore plot is, beside matplotlib: first draw, redraw, lasso, colours, and the way from a click to the cell.
+"""How fast the Explore dock is, beside matplotlib: draw, redraw, lasso, colours, clicks, and its memory.
 
-    xvfb-run -a -s "-screen 0 1600x1100x24" python workflows/benchmarks/plugin.py [--points 100000 1000000] [--out plugin.md]
+    xvfb-run -a -s "-screen 0 1600x1100x24" python workflows/benchmarks/plugin.py [--points 100000 1000000] [--folder DIR] [--out FILE]
 
 Points are made up: eight overlapping clouds. Times are medians; every draw is followed by reading the picture back, so that it is finished.
+The whole dock, in a viewer with a store behind it, is measured by plugin_dock.py, each stage in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import statistics
+import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from plugin_times import Times, timed, took
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "napari_plugin"))
 
@@ -31,17 +33,7 @@ def made_up(points: int) -> tuple[np.ndarray, np.ndarray]:
     return middle[kind] + 0.35 * generator.normal(size=(points, 2)), kind.astype(str).astype(object)
 
 
-def timed(do: Callable[[], object], times: int = 5) -> float:
-    """Return the median time [ms]."""
-    found = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        do()
-        found.append(1e3 * (time.perf_counter() - begin))
-    return statistics.median(found)
-
-
-def of_ours(places: np.ndarray, kinds: np.ndarray, app: Any) -> dict[str, float]:
+def of_ours(places: np.ndarray, kinds: np.ndarray, app: Any) -> dict[str, Times]:
     from napari_cellvjepa.plot.dots import Box
     from napari_cellvjepa.plot.lasso import inside
     from napari_cellvjepa.plot.palette import colouring
@@ -51,12 +43,15 @@ def of_ours(places: np.ndarray, kinds: np.ndarray, app: Any) -> dict[str, float]
     plot.resize(_SIZE_PX, _SIZE_PX)
     plot.show()
     app.processEvents()
-    begin = time.perf_counter()
-    colours = colouring("kind", kinds)
+    plot.picture()  # an empty plot, as it is before a store is opened
     none = np.zeros(len(places), bool)
-    plot.show_points(places[:, 0], places[:, 1], True, colours, none)
-    plot.picture()
-    first = 1e3 * (time.perf_counter() - begin)
+    colours = colouring("kind", kinds)
+
+    def first_draw() -> None:
+        plot.show_points(places[:, 0], places[:, 1], True, colouring("kind", kinds), none)
+        plot.picture()
+
+    first = took(first_draw)
 
     def pan() -> None:
         box = plot.seen()
@@ -64,20 +59,31 @@ def of_ours(places: np.ndarray, kinds: np.ndarray, app: Any) -> dict[str, float]
         plot.picture()
 
     def refine() -> None:
+        box = plot.seen()
+        plot.look_at(Box(box.x - 0.01, box.y, box.width, box.height))
         plot.refine()
+        plot.picture()
+
+    def zoom() -> None:
+        box = plot.seen()
+        plot.look_at(Box(box.x + 0.02 * box.width, box.y, 0.95 * box.width, 0.95 * box.height))
         plot.picture()
 
     turn = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     line = 0.5 + (0.25 + 0.05 * np.sin(9 * turn))[:, None] * np.column_stack([np.cos(turn), np.sin(turn)])
     points = plot.dots.points_N2
-    chosen = inside(points, line)
+
+    def lasso() -> None:
+        plot.paint(colours, inside(points, line))
+        plot.picture()
+
     middle = (plot.width() / 2, plot.height() / 2)
-    found = {
-        "first draw": first,
-        "pan": timed(pan),
-        "refine after zoom": timed(refine),
+    found = {"first draw": first, "pan": timed(pan), "zoom": timed(zoom), "drawn anew at rest": timed(refine)}
+    plot.reset_view()
+    plot.refine()
+    found |= {
         "lasso of 200 corners": timed(lambda: inside(points, line)),
-        "selection drawn": timed(lambda: (plot.paint(colours, chosen), plot.picture())),
+        "lasso, selection drawn": timed(lasso),
         "point under the mouse": timed(lambda: plot.nearest(middle)),
     }
     plot.close_canvas()
@@ -85,18 +91,20 @@ def of_ours(places: np.ndarray, kinds: np.ndarray, app: Any) -> dict[str, float]
     return found
 
 
-def of_matplotlib(places: np.ndarray, kinds: np.ndarray) -> dict[str, float]:
+def of_matplotlib(places: np.ndarray, kinds: np.ndarray) -> dict[str, Times]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.path import Path as Outline
 
-    begin = time.perf_counter()
     figure = Figure(figsize=(_SIZE_PX / 100, _SIZE_PX / 100), dpi=100)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.scatter(places[:, 0], places[:, 1], c=kinds.astype(int), cmap="tab10", s=4, linewidths=0)
-    canvas.draw()
-    first = 1e3 * (time.perf_counter() - begin)
+
+    def first_draw() -> None:
+        axes.scatter(places[:, 0], places[:, 1], c=kinds.astype(int), cmap="tab10", s=4, linewidths=0)
+        canvas.draw()
+
+    first = took(first_draw)
 
     def pan() -> None:
         low, high = axes.get_xlim()
@@ -105,44 +113,20 @@ def of_matplotlib(places: np.ndarray, kinds: np.ndarray) -> dict[str, float]:
 
     turn = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     line = Outline((0.8 + 0.1 * np.sin(9 * turn))[:, None] * np.column_stack([np.cos(turn), np.sin(turn)]))
-    return {"first draw": first, "pan": timed(pan, 3), "lasso of 200 corners": timed(lambda: line.contains_points(places), 3)}
+    panned = timed(pan, 3)
+    return {"first draw": first, "pan": panned, "zoom": panned, "lasso of 200 corners": timed(lambda: line.contains_points(places), 3)}
 
 
-def from_click_to_cell(app: Any) -> dict[str, float]:
-    """Time the way from a row to its cell where the movie is open, on a movie of 64 frames of 512 x 512 px."""
-    import napari
-    import pandas as pd
-
-    from napari_cellvjepa.layers.linking import go_to
-
-    class Found:
-        """As much of a store as the way needs."""
-
-    generator = np.random.default_rng(0)
-    found: Any = Found()
-    rows = 1000
-    found.table = pd.DataFrame({"t_start": generator.integers(0, 48, rows), "z_px": 0.0, "x_um": np.nan})
-    found.table = found.table.assign(t_stop=found.table["t_start"] + 16, y_px=generator.random(rows) * 512, x_px=generator.random(rows) * 512)
-    found.provenance = Found()
-    found.provenance.clip_shape = Found()
-    found.provenance.clip_shape.size_px, found.provenance.clip_shape.pixel_um = 64, None
-    viewer = napari.Viewer(show=True)
-    layer = viewer.add_image(generator.integers(0, 4096, (64, 512, 512), dtype=np.uint16), contrast_limits=(0, 4096))
-
-    def go() -> None:
-        go_to(viewer, found, int(generator.integers(rows)), layer)
-        viewer.window.screenshot(canvas_only=True, flash=False)
-
-    go()
-    app.processEvents()
-    ms = timed(go, 9)
-    viewer.close()
-    return {"row to cell, drawn": ms}
+def of_the_dock(stage: str, folder: str) -> dict[str, Times]:
+    """Run a stage of plugin_dock.py."""
+    command = [sys.executable, str(Path(__file__).with_name("plugin_dock.py")), stage, folder]
+    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--folder", help="where made-up stores are kept for another run")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     from napari.qt import get_qapp
@@ -153,12 +137,17 @@ def main() -> None:
     for points in options.points:
         places, kinds = made_up(points)
         ours, theirs = of_ours(places, kinds, app), of_matplotlib(places, kinds)
-        lines.append(f"{points:,} points (ms)".ljust(36) + "Explore".rjust(12) + "matplotlib".rjust(12))
-        for name, value in ours.items():
-            lines.append(name.ljust(36) + f"{value:12.1f}" + (f"{theirs[name]:12.1f}" if name in theirs else ""))
+        titles = ("Explore", "(processors)", "matplotlib", "(processors)")
+        lines.append(f"{points:,} points (ms)".ljust(28) + "".join(title.rjust(13) for title in titles))
+        for name, times in ours.items():
+            lines.append(name.ljust(28) + "".join(f"{value:13.1f}" for value in (*times, *theirs.get(name, ()))))
         lines.append("")
-    for name, value in from_click_to_cell(app).items():
-        lines.append(name.ljust(36) + f"{value:12.1f}")
+    with tempfile.TemporaryDirectory() as temporary:
+        for stage in ("clicks", "million"):
+            lines.append(f"The dock: {stage} (ms)".ljust(66) + "(processors)".rjust(22))
+            for name, (clock, busy) in of_the_dock(stage, options.folder or temporary).items():
+                lines.append(name.ljust(66) + f"{clock:9.1f}" + (f"{busy:13.1f}" if busy else ""))
+            lines.append("")
     lines.append(f"load average {os.getloadavg()[0]:.1f} at the end")
     text = "\n".join(lines)
     print(text)

@@ -141,12 +141,17 @@ def _join(node: Node) -> None:
 
 def _entry(movie: cellvjepa.Movie, facts: dict[str, Any]) -> Entry:
     shape = facts["shape"]
-    counts = [_counted(shape["T"], "frame"), f"{shape['Y']} × {shape['X']}"]
+    counts = [_counted(shape["T"], "frame"), f"{shape['Y']} x {shape['X']} px"]
     counts += [_counted(shape["Z"], "plane")] if shape["Z"] > 1 else []
     counts += [_counted(shape["C"], "channel")] if shape["C"] > 1 else []
     groups = " ".join(f"{key} {value}" for key, value in facts["groups"].items())
     words = [movie.name, *counts, _counted(shape["Z"], "plane"), _counted(shape["C"], "channel"), *facts["channels"], groups, facts["dtype"]]
-    words += [facts["codec"], f"{shape['Y']} x {shape['X']}", *(problem["what"] for problem in facts["problems"]), "problem" * bool(facts["problems"])]
+    words += [
+        facts["codec"],
+        f"{shape['Y']} x {shape['X']}",
+        *(problem["what"] for problem in facts["problems"]),
+        "problem" * bool(facts["problems"]),
+    ]
     return Entry(movie, facts, ", ".join(counts), " ".join(words).lower())
 
 

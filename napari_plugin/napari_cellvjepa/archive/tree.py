@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QAbstractItemModel, QModelIndex, QObject, QSize, Qt
-from qtpy.QtGui import QColor, QIcon
+from qtpy.QtGui import QColor, QIcon, QPixmap
 
 from napari_cellvjepa.archive.catalogue import Catalogue, Node, tree_of
 from napari_cellvjepa.archive.pictures import Pictures, blank
@@ -82,7 +82,7 @@ class MovieTree(QAbstractItemModel):
             return self._hint(node)
         if role == Qt.ItemDataRole.DecorationRole and node.entry >= 0:
             picture = self._pictures.picture(node.entry, self._found.entries[node.entry].movie)
-            return self._blank if picture is None else QIcon(picture)
+            return self._blank if picture is None else _icon(picture)
         if role == Qt.ItemDataRole.SizeHintRole and node.entry >= 0:
             return QSize(120, ICON_PX + 4)
         if role == Qt.ItemDataRole.ForegroundRole and (node.skipped >= 0 or (node.entry < 0 and node.title.startswith("Not used"))):
@@ -110,6 +110,12 @@ class MovieTree(QAbstractItemModel):
         index = self.index_of(entry)
         if index.isValid():
             self.dataChanged.emit(index, index, [Qt.ItemDataRole.DecorationRole])
+
+
+def _icon(picture: QPixmap) -> QIcon:
+    icon = QIcon(picture)
+    icon.addPixmap(picture, QIcon.Mode.Selected)  # else Qt would tint it
+    return icon
 
 
 def _all(root: Node) -> list[Node]:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QModelIndex, Qt, QTimer, Signal
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
 import cellvjepa
@@ -60,7 +59,6 @@ class Gallery(QWidget):
         )
         self._playing = self._timer(FRAME_MS, self._play, single=False)
         self._settling = self._timer(_SETTLE_MS, self._read_in_view, single=True)
-        self._told = -1
         self._still = False
         self._connect()
         self._lay_out()
@@ -76,14 +74,13 @@ class Gallery(QWidget):
 
     def _connect(self) -> None:
         self.grid.moved.connect(self._settling.start)
-        self.grid.clicked.connect(self._click)
-        self.grid.selectionModel().currentChanged.connect(self._reach)
+        self.grid.reached.connect(self._reach)
         self.grid.selectionModel().selectionChanged.connect(self._enable)
         self.thumbnails.came.connect(self._show_what_came)
         self.thumbnails.told.connect(self._tell)
         self.play.clicked.connect(self._pause)
         self.zoom.valueChanged.connect(self.grid.fit)
-        QShortcut(QKeySequence(Qt.Key.Key_Space), self.grid, self._pause, context=Qt.ShortcutContext.WidgetShortcut)
+        self.grid.paused.connect(self._pause)
         self.select.clicked.connect(lambda: self.wanted.emit(self._marked() or self.rows()))
 
     def _lay_out(self) -> None:
@@ -126,7 +123,6 @@ class Gallery(QWidget):
         captions
             One for each row, of one or two lines; without them track and frames are told.
         """
-        self._told = -1
         self._model.show_rows(rows, captions)
         self._enable()
         self._start_or_stop()
@@ -162,17 +158,8 @@ class Gallery(QWidget):
         places = sorted(index.row() for index in self.grid.selectionModel().selectedIndexes())
         return [self._model.rows[place] for place in places] if len(places) > 1 else []
 
-    def _reach(self, index: QModelIndex, before: object = None) -> None:
-        if index.isValid():
-            self._told = self._model.rows[index.row()]
-            self.chosen.emit(self._told)
-
-    def _click(self, index: QModelIndex) -> None:
-        """Choose a row that was current before; of another one it has been told already."""
-        row = self._model.rows[index.row()]
-        if row != self._told:
-            self.chosen.emit(row)
-        self._told = -1
+    def _reach(self, place: int) -> None:
+        self.chosen.emit(self._model.rows[place])
 
     def _read_in_view(self) -> None:
         if self.isVisible():
@@ -233,4 +220,4 @@ class Gallery(QWidget):
         """Rest while nobody looks."""
         super().hideEvent(event)
         self._playing.stop()
-        self.thumbnails.cancel()
+        self.thumbnails.want([])  # what is under way, an archive that is opened, goes on

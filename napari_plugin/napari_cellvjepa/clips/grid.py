@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QPoint, QRect, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QImage, QPainter, QPen
-from qtpy.QtWidgets import QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem
+from qtpy.QtGui import QColor, QImage, QKeyEvent, QPainter, QPen
+from qtpy.QtWidgets import QApplication, QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from napari_cellvjepa.clips.reading import Moving
 
+_ROW = Qt.ItemDataRole.UserRole
 _ANY = QModelIndex | QPersistentModelIndex
 _GROUND, _FAINT, _CHOSEN = QColor("#15171b"), QColor("#5a6068"), QColor("#e69f00")
 _GAP_PX = 6
@@ -58,6 +59,8 @@ class Rows(QAbstractListModel):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
             return self.caption(index.row())
+        if role == _ROW:
+            return self.rows[index.row()]
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._tell(self.rows[index.row()])
         return None
@@ -89,7 +92,7 @@ class Drawer(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _ANY) -> None:
         """Draw a row."""
-        row = index.model().rows[index.row()]  # type: ignore[union-attr]
+        row = int(index.data(_ROW))
         whole: QRect = option.rect
         square = QRect(whole.x() + _GAP_PX // 2, whole.y() + _GAP_PX // 2, self.side_px, self.side_px)
         painter.save()
@@ -117,7 +120,7 @@ def draw_placeholder(painter: QPainter, square: QRect, problem: str) -> None:
     """Draw what stands for a picture that has not come, or that cannot."""
     painter.fillRect(square, _GROUND)
     painter.setPen(_FAINT)
-    painter.drawText(square, Qt.AlignmentFlag.AlignCenter, "not there" if problem else "…")
+    painter.drawText(square, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, "cannot be shown" if problem else "…")
 
 
 def draw_moving(painter: QPainter, square: QRect, moving: Moving, time: int, marks: bool) -> None:
@@ -150,9 +153,15 @@ class Grid(QListView):
     ----------
     moved
         Signal: others may be in view now.
+    reached
+        Signal ``(place)``: this place was clicked without a key held, or reached with the keyboard.
+    paused
+        Signal: the space bar was pressed.
     """
 
     moved = Signal()
+    reached = Signal(int)
+    paused = Signal()
 
     def __init__(self, rows: Rows, drawer: Drawer) -> None:
         super().__init__()
@@ -170,12 +179,14 @@ class Grid(QListView):
         self.setMinimumHeight(120)
         self.setStyleSheet("QListView { background: transparent; border: none; }")
         self.verticalScrollBar().valueChanged.connect(self.moved)
+        self.clicked.connect(self._click)
         self._rows, self._drawer, self._wanted_px = rows, drawer, SIDE_PX
 
     def fit(self, wanted_px: int) -> None:
         """Draw pictures about so wide: as many in a line as fit, and then as wide as fills it."""
         self._wanted_px = wanted_px
-        width = self.viewport().width() - 2
+        # Qt breaks lines where a scroll bar would be, whether there is one or not.
+        width = self.maximumViewportSize().width() - self.verticalScrollBar().sizeHint().width() - 2
         across = max(1, width // (wanted_px + _GAP_PX))
         side = max(16, width // across - _GAP_PX)
         if side != self._drawer.side_px or not self.gridSize().isValid():
@@ -190,7 +201,7 @@ class Grid(QListView):
             return 0, 0
         first = self._at(area.top(), 0)
         last = self._at(area.bottom(), count - 1)
-        across = max(1, area.width() // max(1, self._drawer.side_px + _GAP_PX))
+        across = area.width() // (self._drawer.side_px + _GAP_PX) + 1
         return max(0, first - across), min(count, last + across + 1)
 
     def _at(self, y: int, otherwise: int) -> int:
@@ -200,6 +211,21 @@ class Grid(QListView):
             if found.isValid():
                 return int(found.row())
         return otherwise
+
+    def _click(self, index: QModelIndex) -> None:
+        if QApplication.keyboardModifiers() == Qt.KeyboardModifier.NoModifier:  # with Ctrl or Shift several are picked out
+            self.reached.emit(index.row())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Move about among the pictures; Enter goes to the cell once more, the space bar lets the pictures stand still."""
+        if event.key() == Qt.Key.Key_Space:
+            self.paused.emit()
+            return
+        before = self.currentIndex().row()
+        super().keyPressEvent(event)
+        now = self.currentIndex().row()
+        if now >= 0 and (now != before or event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)):
+            self.reached.emit(now)
 
     def resizeEvent(self, event: Any) -> None:
         """Fill the lines, and tell that others may be in view."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 import cellvjepa
 from napari_cellvjepa.clips.reading import Moving, Reader
 from napari_cellvjepa.layers.store_movies import Movies
 
+_LOG = logging.getLogger(__name__)
 SIZE_PX = 96
 _BUDGET_BYTES = 96 * 2**20
 _THREADS = 3  # they wait for disks most of the time
@@ -55,6 +57,8 @@ class Thumbnails(QObject):
         self._place: Path | None = None
         self._told = ""
         self._pool = ThreadPoolExecutor(_THREADS, "cellvjepa-thumbnails")
+        if (application := QCoreApplication.instance()) is not None:
+            application.aboutToQuit.connect(self.cancel)  # else Python would wait for what is still to be read
         self._looking = QTimer(self)
         self._looking.setInterval(_LOOK_EVERY_MS)
         self._looking.timeout.connect(self._look)
@@ -143,6 +147,7 @@ class Thumbnails(QObject):
             except cellvjepa.UserError as error:
                 self._problems[row] = str(error)
             except Exception as error:  # whatever it is, one picture is missing and the others come
+                _LOG.error("row %d cannot be shown", row, exc_info=error)
                 self._problems[row] = f"it cannot be shown because of a fault in the program ({type(error).__name__}: {error})"
         if done:
             self.came.emit([row for row, _ in done])

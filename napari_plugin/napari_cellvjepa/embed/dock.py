@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image, Labels, Points, Tracks
+from napari.layers import Labels, Points, Tracks
 from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 import cellvjepa
-from napari_cellvjepa.embed.request import Done, Request, carry_out
-from napari_cellvjepa.layers.of_movies import MOVIE_KEY, Shown, Space, cells_from, described, shown_by
-from napari_cellvjepa.layers.points import STORE_KEY, points_layers
+from napari_cellvjepa.embed.command import embed_words, write_script
+from napari_cellvjepa.embed.model_line import ModelLine
+from napari_cellvjepa.embed.offered import cells_in, images_in, likely_cells
+from napari_cellvjepa.embed.request import Begun, Done, Request, carry_out
+from napari_cellvjepa.embed.so_far import SoFar
+from napari_cellvjepa.layers.files import cells_file, movie_file
+from napari_cellvjepa.layers.of_movies import Shown, Space, cells_from, described, shown_by
+from napari_cellvjepa.layers.points import points_layers
 from napari_cellvjepa.parts.choosers import LayerBox, PathLine
+from napari_cellvjepa.parts.command import CopyCommand
 from napari_cellvjepa.parts.docked import Docked
 from napari_cellvjepa.parts.form import SectionForm
 from napari_cellvjepa.parts.work import Work
@@ -41,11 +46,14 @@ class EmbedWidget(Docked):
         The viewer whose layers are offered and that gets the points.
     """
 
+    _begun = Signal(object)  # from the other thread
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = napari_viewer
         self._work: Work | None = None
         self._space: Space | None = None
+        self._so_far: SoFar | None = None
         self._folder = Path.home()
         self._suggested = ""
         self._make_inputs()
@@ -64,18 +72,24 @@ class EmbedWidget(Docked):
         self.all_channels.setToolTip("Each channel is encoded by itself; their vectors stand side by side in the store.")
         self.cells = LayerBox(_EVERYWHERE)
         self.about_cells = _caption()
-        self.model = PathLine("folder of a run", {"Folder of a run …": _ask_run, "encoder.safetensors …": _ask_weights})
-        self.model.setToolTip("<qt>What <tt>cellvjepa pretrain</tt> left behind: its folder, or the file <tt>encoder.safetensors</tt> in it.</qt>")
+        self.about_model = _caption()
+        self.model = ModelLine(self.about_model)
         self.store = PathLine("folder to write, NAME.zarr", {"Where the store is to stand": self._ask_store})
         self.store.setToolTip("<qt>A new folder for the vectors and their table (AnnData on Zarr). An interrupted embedding goes on here.</qt>")
         self.options = SectionForm(cellvjepa.Config().embed)
         self.start = QPushButton("Embed")
         self.stop = QPushButton("Cancel")
+        self.copy = CopyCommand(self._words)
+        self.cluster = QPushButton("For a cluster …")
+        self.cluster.setToolTip("<qt>Write a script for SLURM, with a table of the cells if they are in this window only.</qt>")
         self.bar = QProgressBar()
         self.status = _caption()
         self.movie.currentIndexChanged.connect(self._describe)
         self.cells.currentIndexChanged.connect(self._describe)
         self.start.clicked.connect(self._start)
+        self.cluster.clicked.connect(self._write_script)
+        self.model.found.connect(lambda trained: self.options.follow(trained.embed))
+        self._begun.connect(self._note_begun)
         self.stop.clicked.connect(self._cancel)
 
     def _lay_out(self) -> None:
@@ -89,6 +103,7 @@ class EmbedWidget(Docked):
         form.addRow("Cells", self.cells)
         form.addRow("", self.about_cells)
         form.addRow("Model", self.model)
+        form.addRow("", self.about_model)
         form.addRow("Save as", self.store)
         more = QCollapsible("Windows and batches", expandedIcon="▾", collapsedIcon="▸")
         more.addWidget(self.options)
@@ -97,8 +112,12 @@ class EmbedWidget(Docked):
         buttons.addWidget(self.start, 1)
         buttons.addWidget(self.stop)
         layout = QVBoxLayout(self)
+        commands = QHBoxLayout()
+        commands.addWidget(self.copy, 1)
+        commands.addWidget(self.cluster, 1)
         layout.addWidget(self._inputs)
         layout.addLayout(buttons)
+        layout.addLayout(commands)
         layout.addWidget(self.bar)
         layout.addWidget(self.status)
         layout.addStretch(1)
@@ -108,13 +127,10 @@ class EmbedWidget(Docked):
         if not isalive(self):  # type: ignore[no-untyped-call]
             return  # the window has been closed and its layers go one by one
         layers = list(self._viewer.layers)
-        images = [layer for layer in layers if isinstance(layer, Image)]
+        images = images_in(layers)
         active, present = self._viewer.layers.selection.active, self.movie.layer()
         self.movie.offer(images, best=next((layer for layer in (active, present, *images) if layer in images), None))
-        cells = [layer for layer in layers if isinstance(layer, Tracks | Labels | Points) and STORE_KEY not in layer.metadata]
-        near = _on_top_of(self.movie.layer(), layers)
-        likely = [layer for kind in (Tracks, Labels) for layer in cells if isinstance(layer, kind) and layer in near]
-        self.cells.offer(cells, best=next(iter(likely), None))
+        self.cells.offer(cells_in(layers), best=likely_cells(self.movie.layer(), layers))
 
     def _describe(self) -> None:
         """Say what has been chosen, and suggest a place for the store."""
@@ -163,7 +179,8 @@ class EmbedWidget(Docked):
             show_error(str(error))
             self.status.setText(str(error))
             return
-        self._work = Work(partial(carry_out, request), "Embedding")
+        self._so_far = SoFar(self._viewer, self._space)
+        self._work = Work(partial(carry_out, request, begun=self._begun.emit), "Embedding")
         self._work.progressed.connect(self._show_progress)
         self._work.succeeded.connect(self._add_points)
         self._work.failed.connect(self.status.setText)
@@ -172,6 +189,37 @@ class EmbedWidget(Docked):
         self._be_busy(True)
         self.status.setText("")
         self._work.start()
+
+    def use_model(self, path: Path) -> None:
+        """Take an encoder that another dock hands over."""
+        self.model.set_text(str(path))
+        self.model.look()
+
+    def _files(self) -> tuple[str, str]:
+        movie, cells = self.movie.layer(), self.cells.layer()
+        return "" if movie is None else movie_file(movie), "" if cells is None else cells_file(cells)
+
+    def _words(self) -> tuple[str, ...]:
+        """Return the command that does the same."""
+        request, _ = self._request()
+        return embed_words(request, cellvjepa.encoder_config(request.model), *self._files())
+
+    def _write_script(self) -> None:
+        """Write a script for a cluster."""
+        try:
+            request, _ = self._request()
+            trained = cellvjepa.encoder_config(request.model)
+            suggested = str(request.store.with_suffix(".slurm"))
+            path, _ = QFileDialog.getSaveFileName(self, "Where the script is to stand", suggested, "SLURM scripts (*.slurm *.sh)")
+            if path:
+                self._tell(write_script(request, trained, *self._files(), Path(path)))
+        except cellvjepa.UserError as error:
+            show_error(str(error))
+            self.status.setText(str(error))
+
+    def _note_begun(self, begun: Begun) -> None:
+        if self._so_far is not None and self._work is not None:
+            self._so_far.begin(begun)
 
     def _cancel(self) -> None:
         if self._work is not None:
@@ -182,16 +230,25 @@ class EmbedWidget(Docked):
     def _show_progress(self, stage: str, done: int, total: int) -> None:
         self.bar.setRange(0, total)
         self.bar.setValue(done)
+        if stage == "embedding" and self._so_far is not None:
+            self._so_far.show(done, total)
         if self.stop.isEnabled():
             self.status.setText(f"{stage}: {done:,} of {total:,}" if total else f"{stage} …")
 
     def _add_points(self, done: Done) -> None:
+        self._forget_so_far()
         for data, settings, _ in points_layers(done.embeddings, self._space):
             self._viewer.add_points(data, **settings)
         self._tell(f"{len(done.embeddings):,} embeddings are in {done.embeddings.path}. {done.note}".rstrip())
 
+    def _forget_so_far(self) -> None:
+        if self._so_far is not None:
+            self._so_far.remove()
+        self._so_far = None
+
     def _finish(self, cancelled: bool) -> None:
         self._work = None
+        self._forget_so_far()
         self._be_busy(False)
         if cancelled:
             self._tell("Embedding was cancelled. What is done is kept: Embed with the same choices goes on from there.")
@@ -217,17 +274,9 @@ class EmbedWidget(Docked):
         """Stop the work and let go of the viewer."""
         if self._work is not None:
             self._work.cancel()
+            self._work = None
+        self._forget_so_far()
         super().leave()
-
-
-def _on_top_of(image: Any | None, layers: list[Any]) -> list[Any]:
-    """Return the layers that lie between an image and the next movie above it: those that most likely belong to it."""
-    if image is None:
-        return []
-    above = layers[layers.index(image) + 1 :]
-    movie = image.metadata.get(MOVIE_KEY)
-    same_movie = [layer for layer in above if movie is not None and layer.metadata.get(MOVIE_KEY) is movie]
-    return list(takewhile(lambda layer: not isinstance(layer, Image) or layer in same_movie, above))
 
 
 def _caption() -> QLabel:
@@ -236,11 +285,3 @@ def _caption() -> QLabel:
     label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
     label.setStyleSheet("color: palette(mid); font-size: 90%")
     return label
-
-
-def _ask_run(parent: QWidget) -> str:
-    return QFileDialog.getExistingDirectory(parent, "Folder of a run")
-
-
-def _ask_weights(parent: QWidget) -> str:
-    return QFileDialog.getOpenFileName(parent, "Weights of an encoder", "", "Encoders (*.safetensors)")[0]

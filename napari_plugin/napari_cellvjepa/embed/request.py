@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 import cellvjepa
@@ -50,8 +51,39 @@ class Done:
     note: str
 
 
-def carry_out(request: Request, progress: cellvjepa.Progress) -> Done:
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """What is about to be embedded.
+
+    Parameters
+    ----------
+    store
+        Where it will stand.
+    table
+        One row for each window.
+    order
+        int64 (N,): when n windows are done, they are the first n of these rows.
+    shape
+        Of the clips.
+    """
+
+    store: Path
+    table: pd.DataFrame
+    order: npt.NDArray[np.int64]
+    shape: cellvjepa.ClipShape
+
+
+def carry_out(request: Request, progress: cellvjepa.Progress, begun: Callable[[Begun], object] = lambda _: None) -> Done:
     """Embed, project and open the store.
+
+    Parameters
+    ----------
+    request
+        What is wanted.
+    progress
+        Told of each step; may cancel.
+    begun
+        Told of the windows once they are known (in the same thread).
 
     Raises
     ------
@@ -69,6 +101,7 @@ def carry_out(request: Request, progress: cellvjepa.Progress) -> Done:
     movie = cellvjepa.with_levels(request.movie)
     progress("choosing windows", 0, 0)
     windows = windows_of(request, movie, shape, progress)
+    begun(Begun(request.store, windows.table, cellvjepa.embedding_order(windows), shape))
     source = cellvjepa.Source.of(card, request.model, [movie.uri])
     labels = {movie.name: request.cells.movie} if isinstance(request.cells, LabelImage) else None
     cellvjepa.embed_windows(encoder, [movie], windows, shape, request.embed, request.store, source, labels=labels, progress=progress)

@@ -12,12 +12,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellvjepa.clips.hover import HoverClip
-from napari_cellvjepa.explore.busy import Busy
 from napari_cellvjepa.explore.drawing import Drawing
 from napari_cellvjepa.explore.facts import described_row, described_selection
 from napari_cellvjepa.explore.naming import Naming
 from napari_cellvjepa.explore.pictures import Pictures
 from napari_cellvjepa.explore.projecting import Projecting
+from napari_cellvjepa.explore.saving import Saving
 from napari_cellvjepa.explore.similar import SimilarCells
 from napari_cellvjepa.explore.trajectories import Trajectories
 from napari_cellvjepa.layers.elsewhere import Elsewhere
@@ -28,6 +28,7 @@ from napari_cellvjepa.layers.points import points_layer
 from napari_cellvjepa.layers.selection import Link
 from napari_cellvjepa.layers.store_line import StoreLine
 from napari_cellvjepa.layers.track_colours import TrackColours
+from napari_cellvjepa.parts.busy import Busy
 from napari_cellvjepa.parts.docked import Docked
 from napari_cellvjepa.parts.latest import Latest
 from napari_cellvjepa.plot.columns import Columns, read_store
@@ -54,7 +55,7 @@ class ExploreWidget(Docked):
         self._reading_store = Latest(self)
         self._row = -1
         self._opening = ""
-        self._colour_next = ""  # the column to colour by when the store is read again
+        self._colour_next, self._map_next = "", False  # the column to colour by, and whether to draw the map, when the store is read again
         self.link = Link(napari_viewer)
         self.journey = Journey(napari_viewer)
         self.labels = LabelColours(napari_viewer)
@@ -73,7 +74,16 @@ class ExploreWidget(Docked):
         self.naming, self.similar, self.projecting = Naming(), SimilarCells(), Projecting()
         self.pictures, self.hover = Pictures(), HoverClip(self.plot)
         self.elsewhere = Elsewhere()
-        works = (self._reading_store, self.drawing.reading, self.journey.reading, self.similar.searching, self.projecting.working, self.naming.saving)
+        self.saving = Saving(self, self.plot, self.drawing)
+        works = (
+            self.saving.working,
+            self._reading_store,
+            self.drawing.reading,
+            self.journey.reading,
+            self.similar.searching,
+            self.projecting.working,
+            self.naming.saving,
+        )
         self.busy = Busy(works)
         self.about = QLabel(_NO_STORE)
         self.about.setWordWrap(True)
@@ -93,7 +103,7 @@ class ExploreWidget(Docked):
         self.tabs.addTab(self.naming, "Selection")
         self.tabs.addTab(self.pictures, "Gallery")
         self.tabs.addTab(self.similar, "More like this")
-        self.tabs.addTab(self.projecting, "Map and clusters")
+        self.tabs.addTab(self.projecting, "Clusters")
         self.tabs.addTab(self.elsewhere, "Movies")
         split = QSplitter(Qt.Orientation.Vertical)
         split.addWidget(upper)
@@ -108,12 +118,13 @@ class ExploreWidget(Docked):
         self.store.chosen.connect(self._take_store)
         self.store.wanted.connect(self.open_store)
         self.toolbar.tracks_shown.connect(self._show_tracks)
+        self.toolbar.saved.connect(self.saving.ask)
         self.plot.picked.connect(self.go)
         for page in (self.similar, self.pictures):
             page.chosen.connect(self.go)
             page.wanted.connect(self.drawing.select_rows)
         self.naming.named.connect(self._reread)
-        self.projecting.finished.connect(self._reread)
+        self.projecting.finished.connect(self._show_map)
         self.journey.elsewhere = self.elsewhere.folder
         self.clicks.pointed.connect(self._point)
         self.journey.arrived.connect(self._mark)
@@ -169,7 +180,8 @@ class ExploreWidget(Docked):
         self.link.renew(found)
         self.similar.ask_for(self._row)
         colour, self._colour_next = self._colour_next, ""
-        self.drawing.take_up(colour)
+        maps, self._map_next = self._map_next, False
+        self.drawing.take_up(colour, maps)
 
     def _after_drawing(self) -> None:
         self.plot.mark(self._row if self._row >= 0 else None)
@@ -178,9 +190,9 @@ class ExploreWidget(Docked):
         self._tell_selection()
 
     def _tell_selection(self) -> None:
-        if self.found is None:
+        if self.drawing.columns is None:
             return
-        self.about.setText(" ".join([described_selection(self.found, self.link.chosen_N), self.trajectories.told]).strip())
+        self.about.setText(" ".join([described_selection(self.drawing.columns, self.link.chosen_N), self.trajectories.told]).strip())
         self.naming.select(self.link.chosen_N)
 
     @property
@@ -232,6 +244,11 @@ class ExploreWidget(Docked):
         shown = row if row >= 0 else self._row
         self.facts.setText(described_row(self.found, shown, self.plotted.colour.currentText()))
 
+    def _show_map(self, column: str) -> None:
+        """Read a store that has got a map and clusters, and draw both."""
+        self._map_next = True
+        self._reread(column)
+
     def _show_tracks(self, shown: bool) -> None:
         self.trajectories.show(shown)
         self.trajectories.draw(self.link.chosen_N, self._row)
@@ -242,7 +259,17 @@ class ExploreWidget(Docked):
 
     def leave(self) -> None:
         """Stop all work and let go of the viewer."""
-        for part in (self._reading_store, self.drawing.reading, self.journey, self.naming, self.similar, self.projecting, self.pictures, self.hover):
+        for part in (
+            self._reading_store,
+            self.drawing.reading,
+            self.journey,
+            self.naming,
+            self.similar,
+            self.projecting,
+            self.saving,
+            self.pictures,
+            self.hover,
+        ):
             part.cancel()
         for close in (self.link.close, self.labels.close, self.tracks.close, self.clicks.close, self.trajectories.close):
             close()

@@ -80,19 +80,30 @@ class Drawing(QObject):
             self._plot.show_nothing()
             self._legend.show_colours(None)
 
-    def take_up(self, colour: str = "") -> None:
+    def axes(self) -> tuple[str, str]:
+        """Return the columns that are the axes."""
+        return self._plotted.across.currentText(), self._plotted.up.currentText()
+
+    @property
+    def chosen_N(self) -> npt.NDArray[np.bool_]:
+        """Which rows are selected."""
+        return self._link.chosen_N
+
+    def take_up(self, colour: str = "", maps: bool = False) -> None:
         """Draw the store as its layers remember it: columns, view, and the buttons that were pressed.
 
         Parameters
         ----------
         colour
             The column to colour by, whatever they remember; ``""`` for none.
+        maps
+            Whether to draw the store's map, whatever columns they remember.
         """
         if self.columns is None:
             return
         layers = self._link.layers()
         self._view = remembered(layers)
-        self._plotted.offer(self.columns, layers, colour)
+        self._plotted.offer(self.columns, layers, colour, maps)
         press_buttons(self._view, self._toolbar)
         self.redraw()
 
@@ -134,7 +145,7 @@ class Drawing(QObject):
             self.reading.do(partial(read_columns, columns, names), "Reading columns", lambda _: then(), failed=self.failed.emit)
 
     def _draw_points(self) -> None:
-        columns, x, y = self.columns, self._plotted.across.currentText(), self._plotted.up.currentText()
+        columns, (x, y) = self.columns, self.axes()
         if columns is None:
             return
         self.colouring = self._plotted.colouring(columns)
@@ -164,7 +175,7 @@ class Drawing(QObject):
 
     def _remember_view(self, pressed: object = None) -> None:
         if self.columns is not None and not self._drawing and not self._view:
-            remember(self._link.layers(), (self._plotted.across.currentText(), self._plotted.up.currentText()), self._plot, self._toolbar)
+            remember(self._link.layers(), self.axes(), self._plot, self._toolbar)
 
     def _select_kind(self, number: int) -> None:
         keys = QApplication.keyboardModifiers()

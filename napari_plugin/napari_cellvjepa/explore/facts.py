@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 import cellvjepa
+from napari_cellvjepa.plot.columns import Columns
 
 
 def described_row(found: cellvjepa.Embeddings, row: int, colour: str) -> str:
@@ -18,9 +19,11 @@ def described_row(found: cellvjepa.Embeddings, row: int, colour: str) -> str:
     return "\n".join([text, " · ".join(values)]).strip()
 
 
-def described_selection(found: cellvjepa.Embeddings, chosen_N: npt.NDArray[np.bool_]) -> str:
+def described_selection(columns: Columns, chosen_N: npt.NDArray[np.bool_]) -> str:
     """Say how many rows a store has, and how many are selected, in how many movies."""
-    text, movies = f"{len(chosen_N):,} embeddings", found.table["movie"]
-    if not chosen_N.any():
+    text, rows = f"{len(chosen_N):,} embeddings", np.count_nonzero(chosen_N)
+    if not rows:
         return text
-    return f"{np.count_nonzero(chosen_N):,} of {text} selected, in {movies[chosen_N].nunique():,} of {movies.nunique():,} movies"
+    movie_N, movies = columns.movies()
+    selected_in = np.count_nonzero(np.bincount(movie_N[chosen_N]))
+    return f"{rows:,} of {text} selected, in {selected_in:,} of {movies:,} movies"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 import cellvjepa
-from napari_cellvjepa.parts.choosers import PathLine
+from napari_cellvjepa.layers.saying import say, usual_label_file, windows_of
+from napari_cellvjepa.parts.label_form import LabelForm
 from napari_cellvjepa.parts.latest import Latest
 from napari_cellvjepa.plot.palette import NO_CLUSTER
 
@@ -40,10 +40,8 @@ class Naming(QWidget):
         self.saving = Latest(self)
         self.name = QLineEdit()
         self.name.setPlaceholderText("e.g. mitosis")
-        self.annotator = QLineEdit(_user())
-        self.annotator.setToolTip("<qt>Who says so: of one annotator's labels of the same window, the last one holds.</qt>")
-        self.file = PathLine("labels.csv", {"Label file …": self._ask_file})
-        self.file.setToolTip("<qt>Lines are appended; none is ever changed. <tt>cellvjepa probe --labels</tt> reads it.</qt>")
+        self.labels = LabelForm()
+        self.annotator, self.file = self.labels.annotator, self.labels.file
         self.as_labels = QPushButton("Save as labels")
         self.as_labels.setToolTip("<qt>Append a line for each selected window to the label file.</qt>")
         self.as_cluster = QPushButton("Save as cluster")
@@ -57,8 +55,7 @@ class Naming(QWidget):
         form.setContentsMargins(4, 6, 4, 4)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Name", self.name)
-        form.addRow("Annotator", self.annotator)
-        form.addRow("Labels in", self.file)
+        form.addRow(self.labels)
         form.addRow(buttons)
 
     def follow(self, found: cellvjepa.Embeddings | None) -> None:
@@ -66,7 +63,7 @@ class Naming(QWidget):
         other = found is None or self._found is None or found.path != self._found.path
         self._found = found
         if found is not None and other:
-            self.file.set_text(str(found.path.with_name(f"{found.path.name.removesuffix('.zarr')}_labels.csv")))
+            self.file.set_text(str(usual_label_file(found)))
 
     def select(self, chosen_N: npt.NDArray[np.bool_]) -> None:
         """Set what the name is for."""
@@ -76,22 +73,14 @@ class Naming(QWidget):
         """Append a label for each selected window."""
         try:
             name, found = self._name(), self._store()
-            file = self.file.text()
-            if not file:
-                raise cellvjepa.UserError("no label file is chosen", "choose where the labels are to stand", "Labels in")
-            rows = found.table.loc[self._chosen_N, ["movie", "track_id", "t_start", "t_stop"]]
-            if (rows["track_id"] < 0).any():
-                raise cellvjepa.UserError(
-                    "these windows belong to no track", "labels need tracked cells: embed with cells, or save as a cluster", "Labels"
-                )
-            who = self.annotator.text().strip()
-            lines = [cellvjepa.LabelLine.now(str(m), int(k), name, who, t_start=int(a), t_stop=int(b)) for m, k, a, b in rows.itertuples(index=False)]
+            file, who = self.labels.path(), self.labels.who()
+            windows = windows_of(found, np.flatnonzero(self._chosen_N))
         except cellvjepa.UserError as error:
             show_error(str(error))
             return
-        self._begin(
-            partial(_append, Path(file).expanduser(), lines), "Saving labels", lambda _: show_info(f"{len(lines):,} labels '{name}' are in {file}.")
-        )
+        movies = list(map(str, found.table["movie"].unique()))
+        do = partial(say, file, movies, windows, name, who)
+        self._begin(do, "Saving labels", lambda _: show_info(f"{len(windows):,} labels '{name}' are in {file}."))
 
     def save_cluster(self) -> None:
         """Write the name into the store."""
@@ -126,15 +115,6 @@ class Naming(QWidget):
         self.as_labels.setEnabled(ready)
         self.as_cluster.setEnabled(ready)
 
-    def _ask_file(self, parent: QWidget) -> str:
-        options = QFileDialog.Option.DontConfirmOverwrite  # nothing that stands there is changed
-        return QFileDialog.getSaveFileName(parent, "Label file", self.file.text(), "Labels (*.csv)", options=options)[0]
-
-
-def _append(file: Path, lines: Any, progress: cellvjepa.Progress) -> None:
-    progress("writing", 0, 0)
-    cellvjepa.append_labels(file, lines)
-
 
 def _add_name(store: Path, chosen_N: npt.NDArray[np.bool_], name: str, progress: cellvjepa.Progress) -> None:
     """Write a name into the store, beside those that other rows have (in the other thread)."""
@@ -143,10 +123,3 @@ def _add_name(store: Path, chosen_N: npt.NDArray[np.bool_], name: str, progress:
     before = table[COLUMN].astype(object) if COLUMN in table else pd.Series(NO_CLUSTER, index=table.index, dtype=object)
     column = before.where(before.notna(), NO_CLUSTER).mask(pd.Series(chosen_N, index=table.index), name)
     cellvjepa.add_columns(store, pd.DataFrame({COLUMN: column}), COLUMN, {"made by": "hand, in napari"})
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # where the user has no name
-        return ""

@@ -56,6 +56,8 @@ class Pictures(QWidget):
         self.seed.setPrefix("seed ")
         self.seed.setToolTip("<qt>Of the random sample: the same number draws the same cells.</qt>")
         self.again = QPushButton("Others")
+        self.seed.hide()
+        self.again.hide()
         self.again.setToolTip("<qt>Draw other cells at random.</qt>")
         self.about = QLabel()
         self.about.setWordWrap(True)
@@ -75,12 +77,15 @@ class Pictures(QWidget):
     def _lay_out(self) -> None:
         line = QHBoxLayout()
         line.addWidget(self.what, 1)
-        for widget in (self.most, self.seed, self.again):
-            line.addWidget(widget)
+        line.addWidget(self.most)
+        drawn = QHBoxLayout()
+        drawn.addWidget(self.about, 1)
+        drawn.addWidget(self.seed)
+        drawn.addWidget(self.again)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 6, 4, 4)
         layout.addLayout(line)
-        layout.addWidget(self.about)
+        layout.addLayout(drawn)
         layout.addWidget(self.gallery, 1)
 
     def follow(self, found: cellvjepa.Embeddings | None, movies: Movies | None, elsewhere: Callable[[], Path | None]) -> None:
@@ -140,8 +145,8 @@ class Pictures(QWidget):
         rows = self._rows()
         shown, text = sampled(rows, self.most.value(), self.seed.value())
         self.about.setText(text if len(rows) else "Nothing is selected: draw around points, or choose a kind.")
-        self.seed.setEnabled(len(shown) < len(rows))
-        self.again.setEnabled(len(shown) < len(rows))
+        for widget in (self.seed, self.again):
+            widget.setVisible(len(shown) < len(rows))
         if shown.tolist() != self.gallery.rows():
             self.gallery.show_rows(shown.tolist(), [caption_of(self._found, int(row)) for row in shown])
 

@@ -14,7 +14,7 @@ from napari_cellvjepa.parts.command import CopyCommand
 from napari_cellvjepa.parts.form import SectionForm
 from napari_cellvjepa.parts.latest import Latest
 
-COLUMN = "cluster"  # of the store, where clusters stand
+CLUSTERS = "cluster"  # of the store, where clusters stand
 
 
 class Projecting(QWidget):
@@ -56,8 +56,8 @@ class Projecting(QWidget):
             self.working.cancel()
             self.status.setText("")
         self._found = found
-        if found is not None and COLUMN in found.table and (step := found.steps.get(COLUMN)):
-            clusters = found.table[COLUMN].nunique()
+        if found is not None and CLUSTERS in found.table and (step := found.steps.get(CLUSTERS)):
+            clusters = found.table[CLUSTERS].nunique()
             self.status.setText(f"The store has {clusters} clusters by {step.get('method')}, of {step.get('landmarks', len(found)):,} rows.")
         self._enable()
 
@@ -72,7 +72,7 @@ class Projecting(QWidget):
             return
         do = partial(_projected, self._found.path, options)
         self.status.setText("")
-        self.working.do(do, "Project and cluster", lambda _: self.finished.emit(COLUMN), failed=self.status.setText, ended=self._enable)
+        self.working.do(do, "Project and cluster", lambda _: self.finished.emit(CLUSTERS), failed=self.status.setText, ended=self._enable)
         self._enable()
 
     def command(self) -> list[str]:

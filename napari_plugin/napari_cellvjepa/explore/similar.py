@@ -18,6 +18,8 @@ from napari_cellvjepa.layers.store_movies import Movies
 from napari_cellvjepa.parts.command import CopyCommand
 from napari_cellvjepa.parts.latest import Latest
 
+_SEARCHING = "searching …"
+
 
 class SimilarCells(QWidget):
     """The pictures, and how they are found.
@@ -84,9 +86,9 @@ class SimilarCells(QWidget):
         if self._found is None or self._row < 0:
             return
         do = partial(_searched, self._index, self._found.path, self._row, self.count.value())
-        self.searching.do(do, "More like this", self._show, failed=self.status.setText, ended=self._enable)
+        self.searching.do(do, "More like this", self._show, failed=self.status.setText, ended=self._end)
         self._enable()
-        self.status.setText("searching …")
+        self.status.setText(_SEARCHING)
 
     def cancel(self) -> None:
         """Give up a search."""
@@ -114,6 +116,11 @@ class SimilarCells(QWidget):
         self._enable()
         more = "" if neighbours.exact else " Others may be as similar as the last of these."
         self.status.setText(f"{len(neighbours.table)} cells most similar to {found.table['clip_id'].iloc[neighbours.row]}.{more}")
+
+    def _end(self) -> None:
+        if self.status.text() == _SEARCHING:  # somebody has cancelled it
+            self.status.setText("")
+        self._enable()
 
     def _enable(self) -> None:
         ready = self._found is not None and self._row >= 0

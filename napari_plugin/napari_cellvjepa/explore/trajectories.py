@@ -55,7 +55,7 @@ class Trajectories(QObject):
     def draw(self, chosen_N: npt.NDArray[np.bool_], row: int) -> None:
         """Draw the tracks of the selected rows; where none is selected, that of a row (-1: none)."""
         self.told = ""
-        if not self._shown or self._found is None:
+        if not self._shown or self._found is None or len(self._plot.dots.points_N2) != len(self._found):  # the points come later
             self._plot.draw_trails(())
             return
         rows = np.flatnonzero(chosen_N) if chosen_N.any() else np.array([row] if row >= 0 else [], np.int64)
@@ -94,7 +94,7 @@ class Tracks:
         movie = pd.factorize(table["movie"].to_numpy())[0] * _TRACKS_PER_MOVIE
         track = table["track_id"].to_numpy(np.int64)
         self._track_N = pd.Series(np.where(track >= 0, movie + track, -1))
-        self._mother_N: pd.Series[int] | None = None
+        self._mother_N: pd.Series[Any] | None = None
         if "parent_track_id" in table:
             mother = table["parent_track_id"].fillna(-1).to_numpy(np.int64)
             # btrack and others write the track itself where there is no mother
@@ -118,7 +118,7 @@ class Tracks:
         here, start, stop, track = here[order], start[order], stop[order], self._track_N.iloc[here[order]].to_numpy()
         of = {name: np.flatnonzero(track == name) for name in wanted}
         trails = []
-        for name, own in of.items():
+        for own in of.values():
             begin, rows = int(start[own[0]]), own
             mother = -1 if self._mother_N is None else int(self._mother_N.iloc[int(here[own[0]])])
             before = of.get(mother, own[:0])

@@ -24,7 +24,7 @@ def amounts(book: cellvjepa.LabelBook, classes: Iterable[str], group_of: Mapping
         groups = by_group(book, name, group_of)
         largest = sorted(groups.items(), key=lambda pair: -pair[1])
         detail = "<br>".join(f"{group}: {count:,}" for group, count in largest[:_MOST_NAMED]) + ("<br>…" if len(largest) > _MOST_NAMED else "")
-        found[name] = Amount(sum(groups.values()), f"{len(groups):,} of {total:,}", detail)
+        found[name] = Amount(sum(groups.values()), f"{len(groups):,} of {total:,}" if total > 1 else "", detail)
     return found
 
 

@@ -97,7 +97,7 @@ class CellIndex:
         here = np.flatnonzero((self._start[inside] <= frame) & (frame < self._stop[inside]))
         if not len(here):
             return -1
-        far = np.hypot(*(self._zyx[inside][here, 1:] - np.float32([y_px, x_px])).T)
+        far = np.hypot(*(self._zyx[inside][here, 1:] - np.array([y_px, x_px], np.float32)).T)
         nearest = int(np.argmin(far))
         return int(self._track[inside][here[nearest]]) if far[nearest] <= reach_px else -1
 

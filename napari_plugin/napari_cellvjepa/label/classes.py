@@ -106,9 +106,10 @@ class ClassList(QWidget):
         """Return the classes in their order."""
         return [str(self._item(i).data(0, _NAME)) for i in range(self.list.topLevelItemCount())]
 
-    def show_classes(self, classes: Mapping[str, str], amounts: Mapping[str, Amount]) -> None:
-        """Show these classes with their colours, in this order."""
-        chosen = self.list.indexOfTopLevelItem(self.list.currentItem()) if self.list.currentItem() else -1
+    def show_classes(self, classes: Mapping[str, str], amounts: Mapping[str, Amount], groups: str) -> None:
+        """Show these classes with their colours, in this order; ``groups`` is what they are counted by."""
+        self.list.setHeaderLabels([*_COLUMNS[:3], groups])
+        chosen = self._chosen()
         with QSignalBlocker(self.list):
             while self.list.topLevelItemCount() > len(classes):
                 self.list.takeTopLevelItem(self.list.topLevelItemCount() - 1)
@@ -132,6 +133,10 @@ class ClassList(QWidget):
         assert item is not None
         return item
 
+    def _chosen(self) -> int:
+        item = self.list.currentItem()
+        return -1 if item is None else self.list.indexOfTopLevelItem(item)
+
     def _add(self) -> None:
         name = self.name.text().strip()
         if name and name not in self.names():
@@ -152,7 +157,7 @@ class ClassList(QWidget):
             self.renamed.emit(old, new)
 
     def _move(self, by: int) -> None:
-        place, names = self.list.indexOfTopLevelItem(self.list.currentItem()) if self.list.currentItem() else -1, self.names()
+        place, names = self._chosen(), self.names()
         if place >= 0 and 0 <= place + by < len(names):
             names[place], names[place + by] = names[place + by], names[place]
             self.list.setCurrentItem(self._item(place + by))

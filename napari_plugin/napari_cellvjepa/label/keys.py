@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QObject
-from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QMainWindow, QShortcut, QWidget
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QMainWindow, QWidget
 
 
 class Keys(QObject):

@@ -16,8 +16,9 @@ import cellvjepa
 from napari_cellvjepa.label.cells import CellIndex
 from napari_cellvjepa.layers.linking import movie_layers, stores_in
 from napari_cellvjepa.layers.of_movies import MOVIE_KEY, Space
+from napari_cellvjepa.layers.saying import usual_label_file
 
-_NONE = {"movie": [], "track_id": [], "t_start": [], "t_stop": [], "y_px": [], "x_px": []}
+_COLUMNS = ("movie", "track_id", "t_start", "t_stop", "y_px", "x_px")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class Subject:
     def label_file(self) -> Path | None:
         """Return where the labels stand unless people choose another file; None where nobody knows the folder."""
         if self.found is not None:
-            return self.found.path.with_name(f"{self.found.path.name.removesuffix('.zarr')}_labels.csv")
+            return usual_label_file(self.found)
         movie = self.layer.metadata.get(MOVIE_KEY)
         if not isinstance(movie, cellvjepa.Movie) or "://" in movie.uri or not Path(movie.uri).exists():
             return None
@@ -63,7 +64,9 @@ class Subject:
 
 def layers_with_cells(viewer: Any) -> list[Any]:
     """Return the layers whose cells can be labelled without a store: tracks, and labels that have a time axis."""
-    return [layer for layer in viewer.layers if (isinstance(layer, Tracks) and len(layer.data)) or (isinstance(layer, Labels) and layer.ndim in (3, 4))]
+    return [
+        layer for layer in viewer.layers if (isinstance(layer, Tracks) and len(layer.data)) or (isinstance(layer, Labels) and layer.ndim in (3, 4))
+    ]
 
 
 def movie_of(viewer: Any, layer: Any) -> str:
@@ -87,20 +90,16 @@ def read_store_subject(path: Path, progress: cellvjepa.Progress) -> Subject:
     return Subject(path.name, cells, cells.movies, _groups(found.table, cells.movies), found=found)
 
 
-def read_layer_subject(
-    layer: Any, name: str, movie: str, data: npt.NDArray[Any] | None, place: Space | None, progress: cellvjepa.Progress
-) -> Subject:
+def read_layer_subject(layer: Any, name: str, movie: str, data: npt.NDArray[Any] | None, progress: cellvjepa.Progress) -> Subject:
     """Return the cells of a layer (in the other thread, in which nothing of the layer is looked at).
 
     Parameters
     ----------
     data
-        Of a Tracks layer: track, t, [z], y, x; None for a Labels layer.
-    place
-        Of the image that they are shown with, in whose pixels tracks are given here.
+        Of a Tracks layer: track, t, [z], y, x, in native frames and pixels; None for a Labels layer.
     """
     progress("sorting the cells", 0, 0)
-    table = pd.DataFrame(_NONE)
+    table = pd.DataFrame({name: [] for name in _COLUMNS})
     if data is not None:
         t, y, x = (data[:, axis] for axis in (1, -2, -1))
         t = np.rint(t).astype(np.int64)
@@ -179,6 +178,6 @@ def _groups(table: pd.DataFrame, movies: Iterable[str]) -> dict[str, dict[str, s
         if column in ("movie", "clip_id") or pd.api.types.is_float_dtype(table[column]) or column not in first:
             continue
         of_movie = first[column]
-        if 1 < of_movie.nunique() and bool((table[column].to_numpy() == of_movie.reindex(table["movie"]).to_numpy()).all()):
+        if of_movie.nunique() > 1 and bool((table[column].to_numpy() == of_movie.reindex(table["movie"]).to_numpy()).all()):
             groups[str(column)] = {str(name): str(of_movie[name]) for name in names}
     return groups

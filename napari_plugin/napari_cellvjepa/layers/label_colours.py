@@ -13,7 +13,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 
 import cellvjepa
-from napari_cellvjepa.layers.linking import frame_of, label_layers, rows_of, stores_in
+from napari_cellvjepa.layers.linking import frame_of, label_layers, movie_layers, rows_of, stores_in
 from napari_cellvjepa.plot.palette import Colouring, plain
 
 COLOURS_KEY = "cellvjepa_colours_before"  # in a layer's metadata: the colours it had
@@ -188,5 +188,5 @@ class ImageClicks(QObject):
 
 
 def _movies_of(viewer: Any, store: str) -> list[str]:
-    layers = [layer for layer in stores_in(viewer).get(store, []) if layer.visible and len(layer.features)]
-    return [str(layer.features["movie"].iloc[0]) for layer in layers]
+    layers = [(layer, str(layer.features["movie"].iloc[0])) for layer in stores_in(viewer).get(store, []) if len(layer.features)]
+    return [movie for layer, movie in layers if layer.visible or any(image.visible for image in movie_layers(viewer, movie))]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from napari.layers import Image, Labels, Layer, Points, Tracks
 
 import cellvjepa
+from napari_cellvjepa.layers.maps import MAP_KEY, is_map
 from napari_cellvjepa.layers.of_movies import MOVIE_KEY, LayerData, Space
 from napari_cellvjepa.layers.points import ROW_COLUMN, STORE_KEY
 from napari_cellvjepa.plot.palette import Colouring
@@ -105,6 +106,9 @@ def frames_shown(viewer: Any, store: str) -> dict[str, int]:
 def show_movie(viewer: Any, store: str, movie: str) -> None:
     """Show the layers of a movie and hide those of other movies; labels and tracks stay as they are."""
     for layer in viewer.layers:
+        if is_map(layer):
+            layer.visible = layer.visible and layer.metadata[MAP_KEY]["movie"] == movie
+            continue
         name = _points_movie(layer) if layer.metadata.get(STORE_KEY) == store else _movie_name(layer) if MOVIE_KEY in layer.metadata else None
         if name is None and isinstance(layer, Image):
             name = _movie_name(layer)

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 import cellvjepa
 from napari_cellvjepa.layers.of_movies import LayerData, Space
+from napari_cellvjepa.parts.choosers import MAP_KEY
 
-MAP_KEY = "cellvjepa_map"  # in a layer's metadata: what it shows and of what, values as JSON has them
+__all__ = ["MAP_KEY", "go_to_place", "is_map", "map_layer", "maps_in", "native_place", "world_place"]
 
 
 def map_layer(

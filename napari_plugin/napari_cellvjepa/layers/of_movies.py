@@ -24,7 +24,7 @@ LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
 MOVIE_KEY = "cellvjepa_movie"  # in a layer's metadata: the Movie it shows
 CHANNEL_KEY = "cellvjepa_channel"
-LABELS_KEY = "cellvjepa_labels"  # the path of the label image it shows
+LABEL_IMAGE_KEY = "cellvjepa_label_image"  # the path of the label image it shows
 CELLS_KEY = "cellvjepa_cells"  # the path of the table whose tracks it shows
 
 _TRANSMITTED = ("phase", "bright", "bf", "dic", "trans", "qpi")
@@ -108,7 +108,7 @@ def image_layers(movie: cellvjepa.Movie, ahead: int | None = None) -> list[Layer
 def labels_layer(labels: cellvjepa.Movie, movie: cellvjepa.Movie) -> LayerData:
     """Return a label image that belongs to a movie as a Labels layer."""
     pixels = _plain_axes(_looked_at(labels), 0, movie)
-    metadata = {MOVIE_KEY: movie, LABELS_KEY: labels.uri}
+    metadata = {MOVIE_KEY: movie, LABEL_IMAGE_KEY: labels.uri}
     settings = {"name": f"{movie.name} cells", "opacity": 0.35, "visible": False, "metadata": metadata, **Space.of_movie(movie).settings()}
     return pixels, settings, "labels"
 

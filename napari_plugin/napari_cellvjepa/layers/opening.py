@@ -10,7 +10,7 @@ import napari
 from napari.utils.notifications import show_info
 
 import cellvjepa
-from napari_cellvjepa.layers.of_movies import LayerData, image_layers, labels_layer, tracks_layer
+from napari_cellvjepa.layers.of_movies import MOVIE_KEY, LayerData, image_layers, labels_layer, tracks_layer
 from napari_cellvjepa.layers.points import MOST_LAYERS, points_layers
 from napari_cellvjepa.layers.recognising import kind_of, movies_in
 
@@ -75,13 +75,22 @@ def layers_of(movie: cellvjepa.Movie, archive: cellvjepa.Archive | None, *, visi
         A frame that is read at once (in another thread).
     """
     images = [(pixels, {**settings, "visible": visible}, kind) for pixels, settings, kind in image_layers(movie, ahead)]
-    return [*images, *labels_of(movie), *(tracks_of(movie, archive, visible=visible) if archive else [])]
+    whole = archive is not None and Path(archive.root).is_dir()
+    return [*images, *labels_of(movie, nearby=whole), *(tracks_of(movie, archive, visible=visible) if archive else [])]
 
 
-def labels_of(movie: cellvjepa.Movie) -> list[LayerData]:
-    """Return the label images that belong to a movie, hidden; one that cannot be shown does not keep the movie from being shown."""
+def labels_of(movie: cellvjepa.Movie, *, nearby: bool = False) -> list[LayerData]:
+    """Return the label images that belong to a movie, hidden; one that cannot be shown does not keep the movie from being shown.
+
+    Parameters
+    ----------
+    movie
+        The movie.
+    nearby
+        Whether folders beside it are looked into as well.
+    """
     try:
-        images = cellvjepa.movie_labels([movie])[movie.name]
+        images = cellvjepa.nearby_labels(movie) if nearby else cellvjepa.movie_labels([movie])[movie.name]
     except cellvjepa.UserError as error:
         show_info(f"The labels are not shown: {error}")
         return []
@@ -106,7 +115,7 @@ def tracks_of(movie: cellvjepa.Movie, archive: cellvjepa.Archive, *, visible: bo
 
 
 def read_store(path: str) -> list[LayerData]:
-    """Open a store of embeddings as one Points layer per movie.
+    """Open a store of embeddings as one Points layer per movie; seen are those of the movie that is shown, else the first.
 
     Raises
     ------
@@ -117,4 +126,10 @@ def read_store(path: str) -> list[LayerData]:
     movies = found.table["movie"].nunique()
     if movies > MOST_LAYERS:
         show_info(f"{found.path.name} holds {movies} movies; the first {MOST_LAYERS} are shown.")
-    return points_layers(found)
+    layers = points_layers(found)
+    viewer = napari.current_viewer()
+    shown = {layer.metadata[MOVIE_KEY].name for layer in viewer.layers if layer.visible and MOVIE_KEY in layer.metadata} if viewer else set()
+    names = [str(settings["features"]["movie"].iloc[0]) for _, settings, _ in layers]
+    if shown & set(names):
+        layers = [(data, {**settings, "visible": name in shown}, kind) for name, (data, settings, kind) in zip(names, layers, strict=True)]
+    return layers

@@ -40,7 +40,7 @@ def points_layer(found: cellvjepa.Embeddings, movie: str, space: Space | None = 
     stem = found.path.name.removesuffix(".zarr")
     rows = found.table[found.table["movie"] == movie]
     here = space or _space_of_rows(rows)
-    positions, scale = _centres(rows, here, whole_stack=found.provenance.clip_shape.z in ("max", "stack"))
+    positions, scale = centres(rows, here, whole_stack=found.provenance.clip_shape.z in ("max", "stack"))
     features = _features(found, rows)
     settings = {
         **here.settings(),
@@ -72,7 +72,7 @@ def _ratio(values: pd.Series[float], natives: pd.Series[float]) -> float | None:
     return value / native if native > 0 and np.isfinite(value) and value > 0 else None
 
 
-def _centres(rows: pd.DataFrame, space: Space, whole_stack: bool) -> tuple[npt.NDArray[np.float64], tuple[float, ...]]:
+def centres(rows: pd.DataFrame, space: Space, whole_stack: bool) -> tuple[npt.NDArray[np.float64], tuple[float, ...]]:
     """Return positions whose steps are windows, and the scale that puts them where they belong."""
     frames = float((rows["t_stop"] - rows["t_start"]).iloc[0])
     columns = [(rows["t_start"] + rows["t_stop"] - 1) / 2 / frames, rows["y_px"], rows["x_px"]]

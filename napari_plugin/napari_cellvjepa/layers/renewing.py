@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import cellvjepa
-from napari_cellvjepa.layers.linking import paint_points, rows_of, stores_in
+from napari_cellvjepa.layers.linking import paint_points, stores_in
 from napari_cellvjepa.layers.points import ROW_COLUMN
 from napari_cellvjepa.layers.selection import SELECTION_KEY
 from napari_cellvjepa.plot.palette import colouring
@@ -40,11 +40,10 @@ def show_columns(viewer: Any, found: cellvjepa.Embeddings, columns: Collection[s
     colours = colouring(colour, found.table[colour].to_numpy())
     for layer in layers:
         x, y, _ = layer.metadata.get(PLOT_KEY, ("", "", ""))
-        layer.metadata[PLOT_KEY] = (x, y, colour)
+        layer.metadata[PLOT_KEY] = [x, y, colour]
         rows = found.table.iloc[layer.features[ROW_COLUMN].to_numpy()]
         chosen = layer.metadata.get(SELECTION_KEY)
         paint_points(layer, colours, chosen if chosen is not None and len(chosen) == len(found) else np.zeros(len(found), bool))
         # Last, because it is what others hear of.
         layer.features = layer.features.assign(**{name: rows[name].to_numpy() for name in columns})
-        assert len(rows_of(layer)) == len(layer.data)
     return len(layers)

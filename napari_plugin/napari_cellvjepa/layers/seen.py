@@ -64,8 +64,9 @@ class SeenPixels:
             The frame.
         """
         frames, channels, planes, height, width = chunks
+        t, z = _chunk_at(frames, frame), _chunk_at(planes, sum(planes) // 2)
         for c in range(len(channels)):
-            self[_chunk_at(frames, frame), slice(c, c + 1, None), _chunk_at(planes, sum(planes) // 2), slice(0, height[0], None), slice(0, width[0], None)]
+            self[t, slice(c, c + 1, None), z, slice(0, height[0], None), slice(0, width[0], None)]
 
     def _tell_once(self, error: Exception) -> None:
         with self._lock:

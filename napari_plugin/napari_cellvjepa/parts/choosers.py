@@ -10,8 +10,11 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QPushButton
 from superqt import QSearchableComboBox
 
 
+MAP_KEY = "cellvjepa_map"  # in a layer's metadata: what it shows of a model and of what, values as JSON has them; it is no movie and has no cells
+
+
 class LayerBox(QComboBox):
-    """A list of layers that keeps its choice while layers come and go.
+    """A list of layers that keeps its choice while layers come and go; those that show what a model sees are never offered.
 
     Parameters
     ----------
@@ -45,7 +48,9 @@ class LayerBox(QComboBox):
             Chosen where the user has not chosen, or what was chosen is gone.
         """
         chosen = self.layer()
-        self._layers = list(layers)
+        self._layers = [layer for layer in layers if MAP_KEY not in layer.metadata]
+        if best is not None and MAP_KEY in best.metadata:
+            best = chosen if chosen in self._layers else next(iter(self._layers), None)
         kept = self._by_hand and (chosen in self._layers or (chosen is None and self.count() > 0))
         if not kept:
             self._by_hand = False
@@ -133,3 +138,4 @@ class ColumnBox(QSearchableComboBox):
             self.clear()
             self.addItems(list(names))  # type: ignore[no-untyped-call]
             self.setCurrentText(chosen)
+        self.lineEdit().setCursorPosition(0)  # a long name is read from its beginning

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QLineEdit, QSpinBox, QWidget
 
 LARGEST = 2**31 - 1
 _DECIMALS = 15
@@ -215,13 +216,18 @@ def _words(optional: bool) -> Editor:
 class _Row(QWidget):
     """Numbers side by side."""
 
+    changed = Signal()
+
     def __init__(self, editors: Sequence[Editor]) -> None:
         super().__init__()
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         for editor in editors:
-            editor.widget.setMinimumWidth(48)
+            editor.changed.connect(lambda *_: self.changed.emit())
+            if len(editors) > 2 and isinstance(editor.widget, QAbstractSpinBox):
+                editor.widget.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+                editor.widget.setStyleSheet("min-width: 24px")  # napari's own style wants more than a dock has for four
             layout.addWidget(editor.widget, 1)
 
 
@@ -230,12 +236,8 @@ def _row(editors: Sequence[Editor]) -> Editor:
         for editor, value in zip(editors, values, strict=True):
             editor.write(value)
 
-    # Whoever listens to the last one is told of all.
-    last = editors[-1]
     row = _Row(editors)
-    for editor in editors[:-1]:
-        editor.changed.connect(lambda _: last.changed.emit(last.widget.value()))
-    return Editor(row, lambda: tuple(editor.read() for editor in editors), write, last.changed)
+    return Editor(row, lambda: tuple(editor.read() for editor in editors), write, row.changed)
 
 
 def _unpacked(annotation: Any) -> tuple[Any, list[Any]]:

@@ -13,6 +13,8 @@ from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFormLayout, QFrame, QHB
 import cellvjepa
 from napari_cellvjepa.parts.editors import Editor, Kind, editor_for
 
+_NARROW_PX = 64
+
 
 class SectionForm(QWidget):
     """One line per field of a section, with its default; the mouse tells what it means.
@@ -51,10 +53,15 @@ class SectionForm(QWidget):
         editor.widget.setObjectName(name)
         editor.widget.setToolTip(f"<qt>{field.description or ''}</qt>")
         _mind_the_wheel(editor.widget)
+        _let_shrink(editor.widget)
         label = QLabel(_title(name, field))
         label.setToolTip(editor.widget.toolTip())
         label.linkActivated.connect(lambda _, name=name: self.take_back(name))
-        layout.addRow(label, editor.widget)
+        if isinstance(editor.widget, ModelList):  # wider than what stands beside a label
+            layout.addRow(label)
+            layout.addRow(editor.widget)
+        else:
+            layout.addRow(label, editor.widget)
         self._editors[name], self._labels[name] = editor, label
         editor.changed.connect(lambda *_, name=name: self._note_change(name))
 
@@ -221,6 +228,13 @@ def _mind_the_wheel(widget: QWidget) -> None:
         if isinstance(part, QAbstractSpinBox | QComboBox):
             part.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             part.installEventFilter(guard)
+
+
+def _let_shrink(widget: QWidget) -> None:
+    """Let numbers and choices be narrow: a dock is, and the largest number that fits in need not be seen whole."""
+    for part in (widget, *widget.findChildren(QWidget)):
+        if isinstance(part, QAbstractSpinBox | QComboBox):
+            part.setMinimumWidth(_NARROW_PX)
 
 
 def _refusal(error: ValidationError, section: type[BaseModel]) -> cellvjepa.UserError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ import cellvjepa
 from napari_cellvjepa.parts.work import Work
 
 Lines: TypeAlias = "list[cellvjepa.LabelLine]"
-Saying: TypeAlias = Callable[[cellvjepa.LabelBook], Lines]
+Saying: TypeAlias = Callable[[cellvjepa.LabelBook, cellvjepa.Progress], Lines]
 _MOST_TAKEN_OVER = 2000  # lines; of more, the file is read again, which is quicker
 _SETTLED_MS = 200  # another program may write in several pieces
 
@@ -106,7 +105,7 @@ class LabelPen(QObject):
         title
             What is done, for people.
         say
-            Returns the lines; is given the labels that hold by then, in the other thread. A UserError it raises is shown.
+            Returns the lines; is given the labels that hold by then and a progress callback, in the other thread. A UserError it raises is shown.
         shown
             Whether it may take long, and is shown among napari's activities.
         """
@@ -236,7 +235,7 @@ def _written(path: Path, movies: Sequence[str], book: cellvjepa.LabelBook, known
     fresh = _size(path) != known
     if fresh:  # others have written meanwhile
         book = cellvjepa.LabelBook.read(path, movies)
-    lines = job.say(book)
+    lines = job.say(book, progress)
     undo = book.undoing(lines)
     if not lines:
         return _Written(job, [], [], 0, None)
@@ -252,18 +251,22 @@ def _write_rest(path: Path, movies: Sequence[str], jobs: Sequence[_Job]) -> None
     try:
         book = cellvjepa.LabelBook.read(path, movies)
         for job in jobs:
-            lines = job.say(book)
+            lines = job.say(book, _silent)
             cellvjepa.append_labels(path, lines)
             book.add(lines)
     except cellvjepa.UserError as error:
         show_error(str(error))
 
 
-def _again(lines: Sequence[Any], book: cellvjepa.LabelBook) -> Lines:
+def _again(lines: Sequence[Any], book: cellvjepa.LabelBook, progress: cellvjepa.Progress) -> Lines:
     """Return lines with the date of now."""
     date = cellvjepa.LabelLine.now("", 0, "", "").date
     return [replace(line, date=date) for line in lines]
 
 
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
 def _size(path: Path) -> int:
-    return os.stat(path).st_size if path.exists() else 0
+    return path.stat().st_size if path.exists() else 0

@@ -10,9 +10,10 @@ from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
 _UNITS = {"um": "µm", "um2": "µm²", "px": "px", "px2": "px²", "s": "s", "min": "min", "h": "h", "frames": "frames", "deg": "°"}
+_TIMES = ("s", "min", "h", "frame")
 _FRAMES = ("t_start", "t_stop", "t")
 _TICK_PX, _GAP_PX = 4, 3
-_FEWEST_PX_BETWEEN = (64, 34)  # ticks across, and up
+_FEWEST_PX_BETWEEN = (52, 34)  # ticks across, and up
 _INK, _FAINT = QColor("#c3c9d0"), QColor("#6d7681")
 
 
@@ -130,8 +131,9 @@ def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
 
 def titled(name: str) -> str:
-    """Return the name of a column with its unit, which the last part of the name tells: ``area_um2`` is ``area [µm²]``."""
-    stem, _, unit = name.rpartition("_")
-    if stem and unit in _UNITS:
-        return f"{stem.replace('_', ' ')} [{_UNITS[unit]}]"
+    """Return the name of a column with its unit, which the end of the name tells: ``area_um2`` is ``area [µm²]``, ``speed_um_per_s`` in ``µm/s``."""
+    whole, per, time = name.partition("_per_")
+    stem, _, unit = whole.rpartition("_")
+    if stem and unit in _UNITS and (not per or time in _TIMES):
+        return f"{stem.replace('_', ' ')} [{_UNITS[unit]}{'/' + time if per else ''}]"
     return f"{name.replace('_', ' ')} [frame]" if name in _FRAMES else name.replace("_", " ")

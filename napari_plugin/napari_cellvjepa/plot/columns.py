@@ -31,6 +31,7 @@ class Columns:
         self._read: dict[str, npt.NDArray[Any]] = {}
         self._projected = {f"{_TITLES.get(key, key)} {k + 1}": (key, k) for key in sorted(found.projections) for k in range(self._width(key))}
         self._table = [str(name) for name in found.table.columns]
+        self._movies: tuple[npt.NDArray[np.int64], int] | None = None
         self._dimensions = {str(name): d for d, name in enumerate(found.features.index)}
 
     def axes(self) -> tuple[str, ...]:
@@ -80,6 +81,13 @@ class Columns:
             else:
                 self._read[name] = self._dimension(self._dimensions[name], progress or _silent)
         return self._read[name]
+
+    def movies(self) -> tuple[npt.NDArray[np.int64], int]:
+        """Return the number of each row's movie, (N,), and how many movies there are: counted once, for texts of a million rows are slow."""
+        if self._movies is None:
+            codes, names = pd.factorize(self.found.table["movie"].to_numpy())
+            self._movies = codes.astype(np.int64), len(names)
+        return self._movies
 
     def _dimension(self, d: int, progress: cellvjepa.Progress) -> npt.NDArray[np.float32]:
         values = np.empty(len(self.found), np.float32)

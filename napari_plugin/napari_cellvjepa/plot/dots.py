@@ -17,7 +17,7 @@ from napari_cellvjepa.plot.stamps import stamps
 MOST_MARKERS = 200_000  # above, their density is drawn
 MOST_SMOOTH = 10_000  # markers with smooth edges; above, they are stamped into a picture (software rendering: 1e5 took 450 ms, and 15 so)
 _SQUARE_PX = 2  # of the density picture on the screen
-_UNCHOSEN_ALPHA = 0.16
+UNCHOSEN_ALPHA = 0.16
 _LARGEST_PX = 11.0
 _STAMP_PX, _SMALL_STAMP_PX, _VERY_MANY = 4, 2, 50_000
 _EDGE = (0.05, 0.06, 0.07, 0.8)
@@ -144,7 +144,7 @@ class Dots:
         edges = np.tile(np.asarray(_EDGE, np.float32), (len(rows), 1))
         if self._chosen_N.any():
             faded = ~self._chosen_N[rows]
-            colours[faded, 3] = _UNCHOSEN_ALPHA
+            colours[faded, 3] = UNCHOSEN_ALPHA
             edges[faded, 3] = 0
         size = min(21.5 - 3.5 * float(np.log10(len(rows))), _LARGEST_PX)
         self._markers.set_data(self.points_N2[rows], size=size, edge_width=0.6, edge_color=edges, face_color=colours)
@@ -152,7 +152,7 @@ class Dots:
     def _draw_stamps(self, rows: npt.NDArray[np.int64], wide: Box, size_px: tuple[int, int], ratio: float) -> None:
         colours = self._colouring.rgba(rows)
         if self._chosen_N.any():
-            colours[~self._chosen_N[rows], 3] = _UNCHOSEN_ALPHA
+            colours[~self._chosen_N[rows], 3] = UNCHOSEN_ALPHA
         diameter = max(1, round(ratio * (_STAMP_PX if len(rows) <= _VERY_MANY else _SMALL_STAMP_PX)))
         shape = round(2 * ratio * size_px[1]), round(2 * ratio * size_px[0])
         self._show_picture(stamps(self.points_N2[rows], colours, (wide.x, wide.y, wide.width, wide.height), shape, diameter), wide)

@@ -39,7 +39,7 @@ class Plotted(QWidget):
             layout.setColumnStretch(2 * place + 1, 1)
             box.activated.connect(self.colour_changed if box is self.colour else self.axes_changed)
 
-    def offer(self, columns: Columns, layers: list[Any], colour: str = "") -> None:
+    def offer(self, columns: Columns, layers: list[Any], colour: str = "", maps: bool = False) -> None:
         """Offer the columns of a store; those are chosen that were plotted when its layers were last shown.
 
         Parameters
@@ -48,6 +48,8 @@ class Plotted(QWidget):
             Points layers of the store, which remember that.
         colour
             Chosen before all others, if it is there.
+        maps
+            Whether the store's map is chosen, whatever the layers remember.
         """
         offered = (ONE_COLOUR, *columns.colours())
         chosen = (*columns.first_axes(), "cluster" if "cluster" in offered else ONE_COLOUR)
@@ -56,6 +58,8 @@ class Plotted(QWidget):
             if kept in offered:
                 chosen = (x, y, kept) if x in columns.axes() and y in columns.axes() else (*chosen[:2], kept)
                 break
+        if maps:
+            chosen = (*columns.first_axes(), chosen[2])
         self.across.offer(columns.axes(), chosen[0])
         self.up.offer(columns.axes(), chosen[1])
         self.colour.offer(offered, colour if colour in offered else chosen[2])

@@ -16,6 +16,7 @@ from napari_cellvjepa.plot.dots import Box, Dots
 from napari_cellvjepa.plot.lasso import inside
 from napari_cellvjepa.plot.palette import Colouring, plain
 from napari_cellvjepa.plot.pen import Pen, Tool
+from napari_cellvjepa.plot.plane import Limits, Plane
 from napari_cellvjepa.plot.trails import Trail, Trails
 
 How: TypeAlias = Literal["new", "add", "subtract"]
@@ -25,7 +26,6 @@ _REFINE_AFTER_MS = 120  # rest after which what is drawn is fitted to the view
 _HOVER_EVERY_MS = 40
 _CLICK_PX = 4  # a press and a release this near to each other are a click
 _REACH_PX = 9  # a click or the mouse this near to a point mean it
-_MARGIN = 0.06
 
 
 class Scatter(QWidget):
@@ -57,9 +57,8 @@ class Scatter(QWidget):
         self._view.camera = scene.PanZoomCamera(interactive=False)
         self.dots = Dots(self._view.scene)
         self.trails = Trails(self._view.scene)
-        self._pen = Pen(self._view.scene, self._plane)
-        self._origin, self._span = np.zeros(2), np.ones(2)
-        self._home = Box(0, 0, 1, 1)
+        self._pen = Pen(self._view.scene, self._in_plane)
+        self._plane = Plane.of(np.empty((0, 2)), alike=False)
         self._press: npt.NDArray[np.float64] | None = None
         self._last: npt.NDArray[np.float64] = np.zeros(2)
         self._over = -1
@@ -68,7 +67,7 @@ class Scatter(QWidget):
         for name in ("mouse_press", "mouse_move", "mouse_release", "mouse_wheel", "mouse_double_click"):
             # Before the scene gets them, and it does not: for each event it would draw everything once more to find out what is hit.
             getattr(self._canvas.events, name).connect(getattr(self, f"_{name}"), position="first")
-        self._canvas.events.resize.connect(self._resized)
+        self._canvas.events.resize.connect(self._resized, position="last")  # when the camera knows
         self.across, self.up = AxisStrip(up=False), AxisStrip(up=True)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -101,18 +100,11 @@ class Scatter(QWidget):
             bool (N,): which rows are selected.
         """
         both = np.column_stack([np.asarray(x_N, np.float64), np.asarray(y_N, np.float64)])
-        known = both[np.isfinite(both).all(axis=1)]
-        low, high = (known.min(axis=0), known.max(axis=0)) if len(known) else (np.zeros(2), np.ones(2))
-        span = np.where(high > low, high - low, 1.0)
-        self._origin, self._span = low, np.full(2, span.max()) if alike else span
-        # The card counts in float32: large numbers that hardly differ must come near to 0 first.
-        points = np.asfortranarray((both - self._origin) / self._span, np.float32)
+        self._plane = Plane.of(both, alike)
         self.dots.mark(None)
-        self.dots.place(points, colouring, chosen_N)
-        width, height = span / self._span
-        self._home = Box(0, 0, float(width), float(height)).wider(1 + 2 * _MARGIN)
+        self.dots.place(self._plane.points(both), colouring, chosen_N)
         self._view.camera.aspect = 1 if alike else None
-        self.look_at(self._home)
+        self.reset_view()
         self.refine()
 
     def name_axes(self, x: Axis, y: Axis) -> None:
@@ -157,15 +149,12 @@ class Scatter(QWidget):
         frames
             The frame that is shown, for each movie that is.
         """
-        points = self.dots.points_N2
-        places = [trail.place_at(frames[trail.movie], points) for trail in self.trails.trails if trail.movie in frames]
-        known = [place for place in places if place is not None and np.isfinite(place).all()]
-        self.trails.mark(np.array(known, np.float32).reshape(-1, 2))
+        self.trails.mark(frames, self.dots.points_N2)
         self._canvas.update()
 
     def reset_view(self) -> None:
         """Bring all points into view."""
-        self.look_at(self._home)
+        self.look_at(self._plane.home)
 
     def look_at(self, box: Box) -> None:
         """Bring a part of the plane into view, in units of the plot (all points lie between 0 and 1)."""
@@ -175,20 +164,22 @@ class Scatter(QWidget):
     def seen(self) -> Box:
         """Return the part of the plane that is in view."""
         width, height = self._canvas.size
-        (x0, y0), (x1, y1) = self._plane((0, height)), self._plane((width, 0))
+        (x0, y0), (x1, y1) = self._in_plane((0, height)), self._in_plane((width, 0))
         return Box(float(x0), float(y0), float(x1 - x0), float(y1 - y0))
 
-    def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
+    def limits(self) -> Limits:
         """Return the values of x and of y at the edges of the view, in the units of the columns."""
-        box = self.seen()
-        x, y = (self._origin + np.array([[box.x, box.y], [box.x + box.width, box.y + box.height]]) * self._span).T
-        return (float(x[0]), float(x[1])), (float(y[0]), float(y[1]))
+        return self._plane.limits(self.seen())
 
     def look_at_limits(self, x: tuple[float, float], y: tuple[float, float]) -> None:
         """Bring the part of the plane into view that lies between these values, in the units of the columns."""
-        (low_x, low_y), (high_x, high_y) = (np.array(list(zip(x, y, strict=True))) - self._origin) / self._span
-        if np.isfinite([low_x, low_y, high_x, high_y]).all() and low_x < high_x and low_y < high_y:
-            self.look_at(Box(float(low_x), float(low_y), float(high_x - low_x), float(high_y - low_y)))
+        if (box := self._plane.box(x, y)) is not None:
+            self.look_at(box)
+
+    def shape(self) -> float:
+        """Return the height of the plot over its width."""
+        width, height = self._canvas.size
+        return float(height / width)
 
     def position_px(self, row: int) -> tuple[float, float]:
         """Return where a row is on the plot, in pixels from the upper left corner."""
@@ -223,7 +214,7 @@ class Scatter(QWidget):
     def _resized(self, event: Any) -> None:
         self._after_move()
 
-    def _plane(self, position_px: Any) -> npt.NDArray[np.float64]:
+    def _in_plane(self, position_px: Any) -> npt.NDArray[np.float64]:
         return np.asarray(self._view.scene.transform.imap(np.asarray(position_px, np.float64))[:2], np.float64)
 
     def _mouse_press(self, event: Any) -> None:
@@ -247,7 +238,7 @@ class Scatter(QWidget):
         if self._pen.down:
             self._pen.draw_to(here)
         elif not self._is_click(here):
-            step = self._plane(self._last) - self._plane(here)
+            step = self._in_plane(self._last) - self._in_plane(here)
             self._view.camera.pan(*step)
             self._last = here
             self._after_move()
@@ -278,7 +269,7 @@ class Scatter(QWidget):
 
     def _mouse_wheel(self, event: Any) -> None:
         event.blocked = True
-        self._view.camera.zoom(0.85 ** float(event.delta[1]), center=self._plane(event.pos))
+        self._view.camera.zoom(0.85 ** float(event.delta[1]), center=self._in_plane(event.pos))
         self._after_move()
 
     def _mouse_double_click(self, event: Any) -> None:
@@ -286,8 +277,8 @@ class Scatter(QWidget):
 
     def nearest(self, position_px: Any) -> int:
         """Return the row at a place on the plot, or -1."""
-        unit = np.abs(self._plane((1, 1)) - self._plane((0, 0)))  # of the plane per pixel
-        return self.dots.nearest(self._plane(position_px), unit, _REACH_PX)
+        unit = np.abs(self._in_plane((1, 1)) - self._in_plane((0, 0)))  # of the plane per pixel
+        return self.dots.nearest(self._in_plane(position_px), unit, _REACH_PX)
 
     def _hover(self) -> None:
         if self._press is None:

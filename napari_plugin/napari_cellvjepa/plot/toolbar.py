@@ -9,7 +9,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QPushButton, QWidget
 from superqt import QFlowLayout
 
-from napari_cellvjepa.plot.scatter import How, Tool
+from napari_cellvjepa.plot.pen import Tool
+from napari_cellvjepa.plot.scatter import How
 
 _TOOLS: Mapping[Tool, tuple[str, str]] = {
     "pan": ("Pan", "Drag to move the plot, turn the wheel to zoom, click a point to go to its cell. With Shift, dragging draws a lasso."),

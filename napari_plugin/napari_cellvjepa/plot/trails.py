@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +89,19 @@ class Trails:
                 np.nan_to_num(places).astype(np.float32), color=colours, connect=np.column_stack([pairs, pairs + 1]).astype(np.uint32)
             )
 
-    def mark(self, places_M2: npt.NDArray[np.float32]) -> None:
-        """Mark these places and no others."""
-        self.marked_M2 = places_M2
-        self._marks.visible = bool(len(places_M2))
-        if len(places_M2):
-            self._marks.set_data(places_M2, size=10, edge_width=2, edge_color="black", face_color="white")
+    def mark(self, frames: Mapping[str, float], points_N2: npt.NDArray[np.float32]) -> None:
+        """Mark where the tracks are now, as far as they are anywhere.
+
+        Parameters
+        ----------
+        frames
+            The frame that is shown, for each movie that is.
+        points_N2
+            Where all rows are.
+        """
+        places = [trail.place_at(frames[trail.movie], points_N2) for trail in self.trails if trail.movie in frames]
+        known = [place for place in places if place is not None and np.isfinite(place).all()]
+        self.marked_M2 = np.array(known, np.float32).reshape(-1, 2)
+        self._marks.visible = bool(known)
+        if known:
+            self._marks.set_data(self.marked_M2, size=10, edge_width=2, edge_color="black", face_color="white")

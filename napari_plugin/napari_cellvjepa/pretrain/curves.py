@@ -38,6 +38,7 @@ class CurveView(QWidget):
         self.setMinimumWidth(140)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
+        self.setToolTip(curve.title)
 
     def show_rows(self, rows: Sequence[cellvjepa.MetricsRow], lights: tuple[cellvjepa.Light, ...]) -> bool:
         """Draw lines of metrics.jsonl, and return whether there is anything to draw."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
@@ -47,7 +48,7 @@ class PretrainWidget(Docked):
 
     def _make_parts(self) -> None:
         self.run = PathLine("folder of the run", {"New folder, or the folder of a run …": _ask_folder})
-        self.run.setToolTip("<qt>A folder to write: settings, log, curves, checkpoints, encoder. Choose the folder of a run to see how it stands.</qt>")
+        self.run.setToolTip("<qt>A folder to write. Choose that of a run to see how it stands.</qt>")
         self.movies = MovieList(self._viewer)
         self.settings = Settings()
         self.init_from = PathLine("random weights", {"Folder of a run …": _ask_folder, "Weights …": _ask_file})
@@ -179,8 +180,10 @@ class PretrainWidget(Docked):
         self.status.setText(f"The encoder is in {encoder}.")
         window = getattr(self._viewer, "window", None)
         if window is not None:
-            _, embed = window.add_plugin_dock_widget("cellvjepa", "Embed")
+            dock, embed = window.add_plugin_dock_widget("cellvjepa", "Embed", tabify=True)
             embed.use_model(encoder)
+            dock.show()
+            dock.raise_()
 
     def _show(self, seen: Seen) -> None:
         """Show what was seen of the run."""
@@ -195,8 +198,9 @@ class PretrainWidget(Docked):
         if before is not None and before.running and not seen.running:
             self.status.setText(seen.sentence)
             show_info(f"{seen.state.folder.name}: {seen.sentence}")
-        elif before is None and (seen.running or seen.state.rows):
+        elif before is None and (seen.running or seen.state.begun):
             self.tabs.setCurrentIndex(1)
+            self.status.setText("" if seen.running else "To start another run with these settings, name another folder above.")
         self._allow()
 
     def _take_over(self, seen: Seen) -> None:
@@ -242,6 +246,7 @@ def _scrolled(page: QWidget) -> QScrollArea:
     area = QScrollArea()
     area.setWidgetResizable(True)
     area.setFrameShape(QScrollArea.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(page)
     return area
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from napari.layers import Image
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QAbstractItemView, QFileDialog, QHBoxLayout, QLineEdit, QListWidget, QPushButton, QVBoxLayout, QWidget
 
-from napari_cellvjepa.layers.of_movies import MOVIE_KEY
+from napari_cellvjepa.layers.files import movie_file
 
 
 class MovieList(QWidget):
@@ -38,6 +38,8 @@ class MovieList(QWidget):
         self.list = QListWidget()
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.setFixedHeight(74)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideLeft)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setToolTip("<qt>Folders are searched for movies. Folders and files can be dropped here.</qt>")
         self.typed = QLineEdit()
         self.typed.setPlaceholderText("or type a path or address, and press Enter")
@@ -47,11 +49,12 @@ class MovieList(QWidget):
         for name, tip, do in (
             ("Folder", "Add a folder with movies in it", self._ask_folder),
             ("Files", "Add movies", self._ask_files),
-            ("Open images", "Add the movies that are open in the viewer", self.add_open_images),
+            ("Open", "Add the movies that are open in the viewer", self.add_open_images),
             ("Remove", "Take the selected ones out of the list (nothing is deleted)", self._remove_selected),
         ):
             button = QPushButton(name)
             button.setToolTip(tip)
+            button.setMinimumWidth(48)
             button.clicked.connect(lambda _=False, do=do: do())
             buttons.addWidget(button)
         layout = QVBoxLayout(self)
@@ -80,7 +83,7 @@ class MovieList(QWidget):
     def add_open_images(self) -> None:
         """Add the files behind the images of the viewer; those that have none are named."""
         images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
-        files = {layer.name: file_of(layer) for layer in images}
+        files = {layer.name: movie_file(layer) for layer in images}
         self.add(file for file in files.values() if file)
         if without := [name for name, file in files.items() if not file]:
             show_info(f"{', '.join(map(repr, without))} does not come from a file that can be read again: save it as TIFF or OME-Zarr first.")
@@ -113,13 +116,6 @@ class MovieList(QWidget):
         for item in self.list.selectedItems():
             self.list.takeItem(self.list.row(item))
         self.edited.emit()
-
-
-def file_of(layer: Any) -> str:
-    """Return the file or folder behind an image layer, or ``""``."""
-    movie = layer.metadata.get(MOVIE_KEY)
-    found = movie.uri if movie is not None else layer.source.path
-    return os.fspath(found) if found and ("://" in str(found) or Path(found).exists()) else ""
 
 
 def _absolute(path: str) -> str:

@@ -182,4 +182,6 @@ def _launched(command: Sequence[str], log: Path) -> int:
         )
         return int(done.stdout)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
-        raise cellvjepa.UserError(f"the process for training cannot be started ({error})", "run the copied command in a terminal", log.parent) from None
+        raise cellvjepa.UserError(
+            f"the process for training cannot be started ({error})", "run the copied command in a terminal", log.parent
+        ) from None

@@ -43,6 +43,7 @@ class Settings(QWidget):
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
         line = QFormLayout()
         line.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         line.addRow("Preset", self.preset)
@@ -55,6 +56,10 @@ class Settings(QWidget):
             fold = QCollapsible(field.title or name, expandedIcon="▾", collapsedIcon="▸")
             fold.setDuration(0)
             fold.addWidget(form)
+            for inside, margins in ((fold.layout(), (0, 0, 0, 0)), (fold.content().layout(), (6, 2, 0, 4))):
+                if inside is not None:
+                    inside.setSpacing(0)
+                    inside.setContentsMargins(*margins)
             layout.addWidget(fold)
             self.forms[name], self.folds[name] = form, fold
 

@@ -56,7 +56,8 @@ class Seen:
         if self.started is not None and not self.started.here:
             return f"Started on {self.started.host}; whether it still runs there cannot be seen from here."
         if self.asked or self.said.startswith("cellvjepa: stopped by"):
-            return f"Stopped after {step}. Resume goes on from there." if self.state.begun else "Stopped before training began."
+            kept = self.state.checkpoint_step
+            return "Stopped before training began." if kept is None else f"Stopped after step {kept:,}. Resume goes on from there."
         if self.started is not None:
             last = f" Its last line: {self.said.removeprefix('cellvjepa: ')}" if self.said else " It left no message."
             return f"The training process has ended before its time.{last}"
@@ -88,7 +89,7 @@ class Watch(QObject):
         super().__init__(parent)
         self._run: Path | None = None
         self._before: cellvjepa.RunState | None = None
-        self._looking: FunctionWorker | None = None
+        self._looking: FunctionWorker[Seen] | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(_EVERY_MS)
         self._timer.timeout.connect(self.look_now)
@@ -111,7 +112,7 @@ class Watch(QObject):
         worker.signals.errored.connect(lambda _: self._take(worker, None))
         worker.start()
 
-    def _take(self, worker: FunctionWorker, found: Seen | None) -> None:
+    def _take(self, worker: FunctionWorker[Seen], found: Seen | None) -> None:
         if not isalive(self) or worker is not self._looking:  # type: ignore[no-untyped-call]
             return
         self._looking = None

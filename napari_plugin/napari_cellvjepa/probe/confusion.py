@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QColor
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
 
 import cellvjepa
 from napari_cellvjepa.plot.palette import PALETTE
+from napari_cellvjepa.probe.tables import fit_height
 
 _RIGHT, _WRONG = PALETTE[1], PALETTE[5]
 _HIGHEST_PX = 320
+_NARROWEST_PX = 40  # of a column: more classes than that leaves room for are scrolled
 
 
 class ConfusionTable(QTableWidget):
@@ -31,7 +33,7 @@ class ConfusionTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.horizontalHeader().setMinimumSectionSize(44)
+        self.horizontalHeader().setMinimumSectionSize(_NARROWEST_PX)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.cellClicked.connect(self._ask)
         self.cellActivated.connect(self._ask)
@@ -49,13 +51,12 @@ class ConfusionTable(QTableWidget):
         for truth in range(len(names)):
             for answer in range(len(names)):
                 self.setItem(truth, answer, _cell(int(counts[truth, answer]), float(shares[truth, answer]), names[truth], names[answer]))
-        self.setFixedHeight(self.sizeHint().height())
+        fit_height(self, _HIGHEST_PX)
 
-    def sizeHint(self) -> QSize:
-        """Return a size in which all lines are seen, unless there are many."""
-        self.resizeRowsToContents()
-        lines = sum(self.rowHeight(line) for line in range(self.rowCount()))
-        return QSize(300, min(_HIGHEST_PX, lines + self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth() + 2))
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Make room for the bar below, where it is needed."""
+        super().resizeEvent(event)
+        fit_height(self, _HIGHEST_PX)
 
     def _ask(self, truth: int, answer: int) -> None:
         self.asked.emit(truth, answer)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from qtpy.compat import isalive
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout
 
 import cellvjepa
 from napari_cellvjepa.layers.elsewhere import Elsewhere
 from napari_cellvjepa.layers.journey import Journey
+from napari_cellvjepa.layers.label_memory import recalled
 from napari_cellvjepa.layers.linking import stores_in
 from napari_cellvjepa.layers.points import points_layer
 from napari_cellvjepa.layers.renewing import show_columns
@@ -26,7 +28,6 @@ from napari_cellvjepa.probe.teaching import Teaching
 from napari_cellvjepa.probe.using import Using
 
 PROBE_KEY = "cellvjepa_probe"  # in a layer's metadata: the label file and the folder of the probe of its store
-LABELS_KEY = "cellvjepa_labels"  # in a layer's metadata: the label file that the Label dock writes
 _NO_STORE = "Open a store of embeddings: NAME.zarr, made by Embed or by `cellvjepa embed`."
 
 
@@ -65,6 +66,7 @@ class ProbeWidget(Docked):
     def _connect(self) -> None:
         self.store.chosen.connect(self._take_store)
         self.store.wanted.connect(self.open_store)
+        self.tabs.currentChanged.connect(self._look_again)
         self.teaching.made.connect(self._show_made)
         self.teaching.chosen.connect(self._remember)
         self.using.probe_chosen.connect(self._read_report)
@@ -129,13 +131,25 @@ class ProbeWidget(Docked):
     def _kept(self) -> dict[str, str]:
         """Return what the layers of the store remember."""
         kept = {"labels": "", "out": "", "folder": ""}
+        if self._found is not None:
+            usual = self._found.path.with_name(f"{self._found.path.name.removesuffix('.zarr')}_labels.csv")  # where docks write labels
+            kept["labels"] = recalled(self._layers()).file or (str(usual) if usual.is_file() else "")
         for layer in self._layers():
-            if isinstance(file := layer.metadata.get(LABELS_KEY), str):
-                kept["labels"] = kept["labels"] or file
             noted = layer.metadata.get(PROBE_KEY)
             if isinstance(noted, dict):
                 kept |= {name: str(value) for name, value in noted.items() if name in kept and value}
         return kept
+
+    def _look_again(self) -> None:
+        """Take the labels that have been written since; those that are chosen may have become more."""
+        if not self.teaching.labels.text():
+            self.teaching.labels.set_text(self._kept()["labels"])
+        self.teaching.count_again()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Look what there is to learn from."""
+        super().showEvent(event)
+        self._look_again()
 
     def _remember(self) -> None:
         """Note in the layers of the store what is chosen."""

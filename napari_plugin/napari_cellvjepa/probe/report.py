@@ -19,8 +19,9 @@ from napari_cellvjepa.probe.tables import CountsTable, ScoresTable
 
 _NOTHING = "Train a probe, or choose the folder of one under <b>Use</b>: its report is shown here."
 _WHY = (
-    "Windows of one track share pixels, and cells of one movie share its light. Split by group, no window is asked that shares them with one that was "
-    "learnt from; split row by row, many are, and are recognised rather than understood."
+    "Why they differ: windows of one track share pixels, and cells of one movie share its light. Split by group, no window is asked that shares "
+    "them with one that was learnt from. Split row by row, many do, and are recognised rather than understood: only the first score says what to "
+    "expect of new cells."
 )
 _ALL = "all"
 
@@ -84,6 +85,7 @@ class Report(QWidget):
                 layout.addWidget(self._headings[title])
             for widget in widgets:
                 layout.addWidget(widget)
+        self._parts = (*self._headings.values(), *(widget for widgets in parts.values() for widget in widgets))
         layout.addStretch(1)
         self._scroll = QScrollArea()
         self._scroll.setWidgetResizable(True)
@@ -110,22 +112,8 @@ class Report(QWidget):
         self._report = report
         self._row_of = {} if found is None else {str(clip): row for row, clip in enumerate(found.table["clip_id"])}
         self._shown.hide()
-        there = report is not None
-        for widget in (
-            self.open,
-            self.lead,
-            self.hint,
-            self.confusion,
-            self.scores,
-            self.gap,
-            self.why,
-            self.bars,
-            self.versus,
-            *self._headings.values(),
-        ):
-            widget.setVisible(there)
-        for widget in (self.missing, self.question, self.curve, self.learning, self.counts, self.notes):
-            widget.setVisible(there)
+        for widget in (self.open, *self._parts):
+            widget.setVisible(report is not None)
         if report is None:
             self.score.setText(_NOTHING)
             return
@@ -140,8 +128,8 @@ class Report(QWidget):
         self.lead.setText(f"{escape(report.in_short)}<br>Probe: {escape(report.kind)}.")
         lost = sum(clip not in self._row_of for clip in report.windows["clip_id"])
         self.missing.setText(
-            f"⚠ {lost:,} of {len(report.windows):,} windows of this report are not in this store (any more): it is another store, or it has been made "
-            "again. They cannot be shown; train again for a report of the store as it is."
+            f"⚠ {lost:,} of {len(report.windows):,} windows of this report are not in this store (any more): it is another store, or it has been "
+            "made again. They cannot be shown; train again for a report of the store as it is."
         )
         self.missing.setVisible(lost > 0)
         self.gap.setText(("⚠ " if report.gap_matters == "warn" else "") + escape(report.gap))
@@ -159,7 +147,7 @@ class Report(QWidget):
         name = self.question.currentText()
         question = report.questions[name]
         first = question.scores[0]
-        self.score.setText(f"<span style='font-size: 170%'>{first.grouped}</span><br>{escape(first.name)}")
+        self.score.setText(f"<span style='font-size: x-large'>{first.grouped}</span><br>{escape(first.name)}")
         self.scores.show_scores(question.scores)
         self.confusion.show_question(question)
         for widget in (self.hint, self.confusion, self._headings["What is taken for what?"]):
@@ -199,11 +187,8 @@ class Report(QWidget):
         question = report.questions[self.question.currentText()]
         places = question.which(truth, answer)
         windows = report.windows.iloc[places]
-        pairs = [
-            (self._row_of[str(clip)], certain)
-            for clip, certain in zip(windows["clip_id"], question.certain_N[places], strict=True)
-            if clip in self._row_of
-        ]
+        rows = [self._row_of.get(str(clip), -1) for clip in windows["clip_id"]]
+        pairs = [(row, certain) for row, certain in zip(rows, question.certain_N[places], strict=True) if row >= 0]
         said, taken = question.classes[truth], question.classes[answer]
         text = f"{len(pairs):,} windows labelled <b>{escape(said)}</b> and taken for <b>{escape(taken)}</b>"
         self.caption.setText(f"{text}, the surest first." if pairs else f"{text}." if not len(places) else "These windows are not in this store.")

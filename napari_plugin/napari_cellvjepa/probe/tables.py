@@ -6,13 +6,23 @@ import math
 from collections.abc import Sequence
 
 import pandas as pd
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
 
 import cellvjepa
 
 _HIGHEST_PX = 180
+_WIDEST_PX = 150  # of a column
 _MOST_GROUPS = 500
+
+
+def fit_height(table: QTableWidget, highest_px: int) -> None:
+    """Make a table as high as its lines are, up to a limit."""
+    across, down = table.horizontalHeader(), table.verticalHeader()
+    beside = 0 if down.isHidden() else down.sizeHint().width()
+    bar = table.horizontalScrollBar().sizeHint().height() if across.length() + beside + 2 * table.frameWidth() > table.width() else 0
+    table.setFixedHeight(min(highest_px, down.length() + across.sizeHint().height() + 2 * table.frameWidth() + 2 + bar))
 
 
 class _Table(QTableWidget):
@@ -39,14 +49,13 @@ class _Table(QTableWidget):
                 item.setTextAlignment(Qt.AlignmentFlag.AlignVCenter | (Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft))
                 self.setItem(row, column, item)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.setFixedHeight(self.sizeHint().height())
+        self.horizontalHeader().setMaximumSectionSize(_WIDEST_PX)
+        fit_height(self, _HIGHEST_PX)
 
-    def sizeHint(self) -> QSize:
-        """Return a size in which all lines are seen, unless there are many."""
-        self.resizeRowsToContents()
-        lines = sum(self.rowHeight(line) for line in range(self.rowCount()))
-        return QSize(300, min(_HIGHEST_PX, lines + self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth() + 2))
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Make room for the bar below, where it is needed."""
+        super().resizeEvent(event)
+        fit_height(self, _HIGHEST_PX)
 
 
 class ScoresTable(_Table):
@@ -68,7 +77,5 @@ class CountsTable(_Table):
         """Show the groups with the most windows, and all of them together."""
         total = ["all groups", *(f"{int(value):,}" for value in counts.sum())]
         most = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index[:_MOST_GROUPS]]
-        lines = [
-            [str(group), *(f"{int(value):,}" if value else "–" for value in line)] for group, line in zip(most.index, most.to_numpy(), strict=True)
-        ]
+        lines = [[str(group), *(f"{int(value):,}" for value in line)] for group, line in zip(most.index, most.to_numpy(), strict=True)]
         self.fill(["group", *map(str, counts.columns)], [total, *lines])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ import cellvjepa
 from napari_cellvjepa.parts.choosers import PathLine
 from napari_cellvjepa.parts.command import CopyCommand
 from napari_cellvjepa.parts.form import SectionForm
-from napari_cellvjepa.parts.latest import Latest
 from napari_cellvjepa.parts.work import Work
+from napari_cellvjepa.probe.amounts import HINT, Amounts
 from napari_cellvjepa.probe.learning import Learning
-from napari_cellvjepa.probe.request import Training, count, train
+from napari_cellvjepa.probe.request import Training, train
 
 AUTOMATIC = "automatic"
 _KINDS = {
@@ -42,7 +41,6 @@ _WHY_GROUPS = (
 )
 _ELSEWHERE = ("kind", "group", "event_threshold", "event_min_frames", "event_gap_frames", "suggest_representatives")
 _SETTLE_MS = 400  # after typing, before labels are counted
-_HINT = "The Label dock writes such a file; so does Explore with Save as labels."
 
 
 class Teaching(QWidget):
@@ -63,7 +61,6 @@ class Teaching(QWidget):
         super().__init__()
         self._found: cellvjepa.Embeddings | None = None
         self._work: Work | None = None
-        self._counting = Latest(self)
         self._suggested = ""
         self._make_parts()
         self._lay_out()
@@ -75,6 +72,7 @@ class Teaching(QWidget):
         self.labels.changed.connect(self.chosen)
         self.out.changed.connect(self.chosen)
         self.group.activated.connect(self._settling.start)
+        self.amounts.columns_known.connect(self._show_columns)
         self.options.edited.connect(self._settling.start)
         self.start.clicked.connect(self._start)
         self.stop.clicked.connect(self._stop)
@@ -82,7 +80,7 @@ class Teaching(QWidget):
 
     def _make_parts(self) -> None:
         self.labels = PathLine("labels.csv", {"Label file …": _ask_labels})
-        self.labels.setToolTip(f"<qt>{_HINT} Columns: movie, track_id, label; t_start, t_stop where a label is for some frames only.</qt>")
+        self.labels.setToolTip(f"<qt>{HINT} Columns: movie, track_id, label; t_start, t_stop where a label is for some frames only.</qt>")
         self.kind = QComboBox()
         for kind, text in _KINDS.items():
             self.kind.addItem(text, kind)
@@ -105,9 +103,7 @@ class Teaching(QWidget):
             editor = self.options.findChild(QWidget, name)
             assert editor is not None, name
             form.setRowVisible(editor, False)
-        self.about = QLabel()
-        self.about.setWordWrap(True)
-        self.about.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.amounts = Amounts()
         self.start, self.stop = QPushButton("Train"), QPushButton("Cancel")
         self.copy = CopyCommand(lambda: self.request().words())
         self.bar, self.status, self.learning = QProgressBar(), QLabel(), Learning()
@@ -132,7 +128,7 @@ class Teaching(QWidget):
         layout = QVBoxLayout(inside)
         layout.setContentsMargins(4, 6, 4, 4)
         layout.addWidget(self._inputs)
-        layout.addWidget(self.about)
+        layout.addWidget(self.amounts)
         layout.addLayout(buttons)
         for widget in (self.bar, self.status, self.learning):
             layout.addWidget(widget)
@@ -174,7 +170,7 @@ class Teaching(QWidget):
         if self._found is None:
             raise cellvjepa.UserError("no store is open", "open one first: NAME.zarr, made by Embed or by `cellvjepa embed`", "Store")
         if not self.labels.text():
-            raise cellvjepa.UserError("no label file is chosen", f"choose one. {_HINT}", "Labels")
+            raise cellvjepa.UserError("no label file is chosen", f"choose one. {HINT}", "Labels")
         if not self.out.text():
             raise cellvjepa.UserError("no folder for the probe is chosen", "choose one to write", "Save in")
         labels, out = (Path(line.text()).expanduser() for line in (self.labels, self.out))
@@ -210,7 +206,7 @@ class Teaching(QWidget):
     def cancel(self) -> None:
         """Give up all work."""
         self._settling.stop()
-        self._counting.cancel()
+        self.amounts.cancel()
         if self._work is not None:
             self._work.cancel()
             self._work = None
@@ -228,26 +224,21 @@ class Teaching(QWidget):
         self.group.addItems([AUTOMATIC, *dict.fromkeys(("lineage", "field", "time", *names))])
         self.group.setCurrentIndex(max(0, self.group.findText(chosen)))
 
+    def count_again(self) -> None:
+        """Count the labels soon: the file may have changed."""
+        self._settling.start()
+
     def _count(self) -> None:
         """Count the labels, where there are some to count."""
-        self._counting.cancel()
-        if self._found is None or not self.labels.text() or self.under_way:
-            self.about.setText("" if self._found is None else _HINT if not self.labels.text() else self.about.text())
+        if self.under_way:
             return
         try:
-            config = self.settings()
+            self.amounts.count(None if self._found is None else self._found.path, self.labels.text(), self.settings())
         except cellvjepa.UserError as error:
-            self.about.setText(str(error))
-            return
-        do = partial(_counted, self._found.path, Path(self.labels.text()).expanduser(), config)
-        self._counting.do(do, "Counting labels", self._show_counts)
+            self.amounts.setText(str(error))
 
-    def _show_counts(self, found: cellvjepa.LabelCounts | str) -> None:
-        if isinstance(found, str):
-            self.about.setText(found)
-            return
-        self._offer_groups((*(() if self._found is None else _columns_of(self._found)), *found.columns))
-        self.about.setText(_counts_in_words(found))
+    def _show_columns(self, columns: tuple[str, ...]) -> None:
+        self._offer_groups((*(() if self._found is None else _columns_of(self._found)), *columns))
 
     def _start(self) -> None:
         try:
@@ -256,7 +247,7 @@ class Teaching(QWidget):
             show_error(str(error))
             self.status.setText(str(error))
             return
-        self._counting.cancel()
+        self.amounts.cancel()
         self.learning.begin()
         self._be_busy(True)
         self.status.setText("")
@@ -304,22 +295,6 @@ def _trained(
 ) -> None:
     """Train (in the other thread); what has been written is noted, also where it was cancelled too late."""
     written.append(train(request, watch, progress))
-
-
-def _counted(store: Path, labels: Path, config: Any, progress: cellvjepa.Progress) -> cellvjepa.LabelCounts | str:
-    """Count the labels, or say what is wrong with them: nobody has asked yet, so it is no error (in the other thread)."""
-    try:
-        return count(store, labels, config, progress)
-    except cellvjepa.UserError as error:
-        return str(error)
-
-
-def _counts_in_words(found: cellvjepa.LabelCounts) -> str:
-    classes = " · ".join(f"{escape(str(name))} {int(rows):,}" for name, rows in found.counts.sum().items())
-    lines = [f"<b>{found.rows:,} labelled windows</b>: {classes}", f"in {len(found.counts)} groups by {escape(found.basis)}"]
-    lines += [f"⚠ {escape(problem)}" for problem in ([found.problem] if found.problem else [])]
-    lines += [f"Note: {escape(note)}" for note in found.notes]
-    return "<br>".join(lines)
 
 
 def _columns_of(found: cellvjepa.Embeddings) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ class SeeWidget(Docked):
         self._lay_out()
         self.clicks.clicked.connect(self._take_click)
         self.running.changed.connect(self._show_busy)
+        self.running.progressed.connect(self.features.show_progress)
         events = self._viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered, events.renamed, self._viewer.layers.selection.events.active):
             event.connect(self._offer_layers)
@@ -79,6 +80,7 @@ class SeeWidget(Docked):
         if not isalive(self):  # type: ignore[no-untyped-call]
             return  # the window has been closed and its layers go one by one
         self.where.offer_layers()
+        self.features.layers_changed()
 
     def _show_busy(self, busy: bool) -> None:
         for button in (self.masks.show_masks, self.masks.again, self.features.show_colours, self.attention.show_attention, self.surprise.show_map):

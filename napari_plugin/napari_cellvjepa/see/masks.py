@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -99,7 +100,7 @@ def mask_layers(drawn: Drawn, space: Space) -> list[LayerData]:
         about = {**about_clip(drawn.sight, WHAT), "mask": number, "seed": drawn.seed}
         looks: dict[str, Any] = {
             "name": f"mask {number + 1}: {name}",
-            "colormap": DirectLabelColormap(color_dict={None: (0, 0, 0, 0), 0: (0, 0, 0, 0), **_COLOURS}),
+            "colormap": DirectLabelColormap(color_dict=_colours()),
             "features": pd.DataFrame({"index": list(_MEANS), "token": list(_MEANS.values())}),
             "opacity": 1.0,
             "visible": number == 0,
@@ -112,6 +113,13 @@ def _described(generator: Any) -> str:
     if hasattr(generator, "past"):
         return "the future"
     return f"{generator.blocks} blocks of {generator.area:.0%}"
+
+
+def _colours() -> defaultdict[int | None, npt.NDArray[np.float32]]:
+    found: defaultdict[int | None, npt.NDArray[np.float32]] = defaultdict(lambda: np.zeros(4, np.float32))
+    found[None] = np.zeros(4, np.float32)
+    found.update((value, np.array(colour, np.float32)) for value, colour in _COLOURS.items())
+    return found
 
 
 def _legend() -> str:

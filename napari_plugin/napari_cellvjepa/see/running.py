@@ -49,7 +49,9 @@ class Running(QWidget):
         """Whether there is work."""
         return self._work is not None
 
-    def do(self, do: Callable[[cellvjepa.Progress], Any], title: str, then: Callable[[Any], object], ended: Callable[[bool], object] | None = None) -> None:
+    def do(
+        self, do: Callable[[cellvjepa.Progress], Any], title: str, then: Callable[[Any], object], ended: Callable[[bool], object] | None = None
+    ) -> None:
         """Begin work, and give up the work before it.
 
         Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from napari_cellvjepa.see.sight import Asked, Sight, about_clip, laid, open_sigh
 
 COLOURS, LIKENESS, CLICKED = "features", "likeness", "clicked token"
 TOKENS_KEY = "cellvjepa_tokens"  # in a layer's metadata: the Tokens that it shows
+_AT_ONCE = 40_000_000  # numbers of features that are compared while people wait
 _LOWEST_SHARE = 0.02  # of all places, which are shown as not alike at all
 
 Token = tuple[int, int, int, int]
@@ -36,8 +38,16 @@ class Tokens:
         Computes them, where they are those of a whole movie.
     colours
         Their principal components, once there are tokens.
+    canvas_tzyx4
+        uint8: the colours as far as they are painted, with opacity, which is 0 where nothing has been computed.
+    painted_with
+        The components that they are painted with.
+    painted
+        The steps that are painted.
     clicked
         The token that others are compared with.
+    likeness_tzyx
+        float32: how much each token is like it; NaN where nothing has been compared.
     """
 
     field: cellvjepa.TokenField
@@ -45,16 +55,58 @@ class Tokens:
     space: Space
     movie: cellvjepa.MovieTokens | None
     colours: cellvjepa.TokenColours | None = None
+    canvas_tzyx4: npt.NDArray[np.uint8] = dataclasses.field(init=False)
+    painted_with: cellvjepa.TokenColours | None = None
+    painted: set[int] = dataclasses.field(default_factory=set)
     clicked: Token | None = None
+    likeness_tzyx: npt.NDArray[np.float32] = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing painted and nothing compared."""
+        self.canvas_tzyx4 = np.zeros((*self.field.places.shape, 4), np.uint8)
+        self.likeness_tzyx = np.full(self.field.places.shape, np.nan, np.float32)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the clip moves with its cell."""
+        return self.movie is None and self.sight.clip.drift != (0, 0)
+
+    def paint(self) -> bool:
+        """Paint what has been computed and is not painted, or was painted with other components; tell whether there was any."""
+        if self.colours is None:
+            return False
+        if self.colours is not self.painted_with:
+            self.painted_with, self.painted = self.colours, set()
+        new = [step for step in self.field.steps if step not in self.painted]
+        for step in new:
+            self.canvas_tzyx4[step, ..., :3] = self.colours.rgb(self.field.tokens(step))
+            self.canvas_tzyx4[step, ..., 3] = 255
+        self.painted.update(new)
+        return bool(new)
+
+    def compare(self, shown: int | None) -> None:
+        """Compare tokens with the one that was clicked, as far as that has not been done: all, or of very many those of the step that is shown."""
+        if self.clicked is None:
+            return
+        steps = self.field.steps
+        few = len(steps) * self.field.tokens(self.clicked[0]).size <= _AT_ONCE
+        for step in steps:
+            if (few or step == shown) and np.isnan(self.likeness_tzyx[step]).all():
+                self.likeness_tzyx[step] = self.field.similarity(self.clicked, step)
+
+    def click(self, token: Token) -> None:
+        """Compare with another token from now on."""
+        self.clicked = token
+        self.likeness_tzyx[:] = np.nan
 
     def lay(self, values: npt.NDArray[Any], fill: float) -> tuple[npt.NDArray[Any], cellvjepa.TokenPlaces]:
         """Return values of all tokens, (t, z, y, x, ...), and where they lie."""
-        return laid(self.sight, values, fill) if self.movie is None else (values, self.field.places)
+        return laid(self.sight, values, fill) if self.moves else (values, self.field.places)
 
     def token_at(self, place: tuple[float, float, float, float]) -> Token | None:
         """Return the token that covers a native t, z, y, x, or None."""
         shape = self.field.places.shape
-        if self.movie is not None or self.sight.clip.drift == (0, 0):
+        if not self.moves:
             return self.field.places.token_at(place)
         numbers, places = self.lay(np.arange(int(np.prod(shape))).reshape(shape), -1)
         at = places.token_at(place)
@@ -78,9 +130,9 @@ class Tokens:
 def tokens_of_clip(asked: Asked, space: Space, progress: cellvjepa.Progress) -> Tokens:
     """Compute the tokens of a clip and their colours (in the other thread)."""
     sight = open_sight(asked, progress)
-    field = cellvjepa.field_of_clip(sight.encoder, sight.movie, sight.clip, sight.shape, sight.source.reference, progress)
+    found = cellvjepa.field_of_clip(sight.encoder, sight.movie, sight.clip, sight.shape, sight.source.reference, progress)
     progress("finding colours", 0, 0)
-    return Tokens(field, sight, space, None, field.colours())
+    return Tokens(found, sight, space, None, found.colours())
 
 
 def tokens_of_movie(asked: Asked, space: Space, progress: cellvjepa.Progress) -> Tokens:
@@ -114,40 +166,20 @@ def compute_all(tokens: Tokens, progress: cellvjepa.Progress) -> None:
     tokens.colours = tokens.field.colours()
 
 
-def painted(tokens: Tokens, canvas_tzyx4: npt.NDArray[np.uint8], steps: tuple[int, ...]) -> None:
-    """Paint steps into a canvas with red, green, blue and opacity, which is 0 where nothing has been computed."""
-    assert tokens.colours is not None
-    for step in steps:
-        canvas_tzyx4[step, ..., :3] = tokens.colours.rgb(tokens.field.tokens(step))
-        canvas_tzyx4[step, ..., 3] = 255
-
-
-def empty_canvas(tokens: Tokens) -> npt.NDArray[np.uint8]:
-    """Return a canvas on which nothing is painted yet."""
-    return np.zeros((*tokens.field.places.shape, 4), np.uint8)
-
-
-def colour_layer(tokens: Tokens, canvas_tzyx4: npt.NDArray[np.uint8]) -> LayerData:
-    """Return the layer of a canvas."""
-    pixels, places = tokens.lay(canvas_tzyx4, 0)
+def colour_layer(tokens: Tokens) -> LayerData:
+    """Return a layer that shows the colours."""
+    pixels, places = tokens.lay(tokens.canvas_tzyx4, 0)
     looks = {"name": "features as colours", "rgb": True, "opacity": 0.7, "interpolation2d": "nearest"}
     return _with_tokens(map_layer(pixels, places, tokens.space, tokens.about(COLOURS), "image", looks), tokens)
 
 
-def likeness(tokens: Tokens, steps: tuple[int, ...], values_tzyx: npt.NDArray[np.float32]) -> None:
-    """Compare the tokens of some steps with the one that was clicked, in place."""
-    assert tokens.clicked is not None
-    for step in steps:
-        values_tzyx[step] = tokens.field.similarity(tokens.clicked, step)
-
-
-def likeness_layer(tokens: Tokens, values_tzyx: npt.NDArray[np.float32]) -> LayerData:
-    """Return the layer of a comparison."""
-    pixels, places = tokens.lay(values_tzyx, np.nan)
+def likeness_layer(tokens: Tokens) -> LayerData:
+    """Return a layer that shows the comparison."""
+    pixels, places = tokens.lay(tokens.likeness_tzyx, np.nan)
     looks = {
         "name": "likeness to the clicked place",
         "colormap": "inferno",
-        "contrast_limits": likeness_limits(values_tzyx),
+        "contrast_limits": likeness_limits(tokens.likeness_tzyx),
         "opacity": 0.65,
         "interpolation2d": "nearest",
     }

@@ -43,7 +43,7 @@ class Where(QWidget):
         self._place: tuple[float, float, float, float] | None = None
         self.image = LayerBox("no image layer")
         self.model = PathLine(f"{SHIPPED}, or the model of the cell's store", {"Folder of a run …": _ask_run})
-        self.model.setToolTip("<qt>A run of <tt>cellvjepa pretrain</tt>. Empty: the model behind the selected cell, else the one that comes along.</qt>")
+        self.model.setToolTip("<qt>A run of <tt>cellvjepa pretrain</tt>. Empty: the model of the selected cell, else the one that comes along.</qt>")
         self.clip = QComboBox()
         self.clip.addItems([MIDDLE, CELL, CLICKED])
         self.clip.setToolTip("<qt>Which clip the model is shown: as long and wide as those it was trained on.</qt>")
@@ -124,8 +124,17 @@ class Where(QWidget):
         return Asked(shown.movie, shown.channel, self.model.text(), place, store, row), shown
 
     def model_words(self) -> str:
-        """Return the model as a command takes it."""
-        return self.model.text() or SHIPPED
+        """Return the model as a command takes it.
+
+        Raises
+        ------
+        UserError
+            If it is that of a store, and no cell of it is selected.
+        """
+        if self.model.text() or self.clip.currentText() != CELL:
+            return self.model.text() or SHIPPED
+        store, _ = self._selected_cell(self.shown())
+        return cellvjepa.open_store(store).provenance.source.model
 
     def _middle_of_view(self) -> npt.NDArray[np.float64]:
         world = np.array(self._viewer.dims.point, float)

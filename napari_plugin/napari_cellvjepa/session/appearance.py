@@ -20,7 +20,9 @@ def appearance(layer: Layer) -> dict[str, Any]:
     found = {name: getattr(layer, name) for name in _names(layer)}
     if isinstance(layer, Image | Tracks):
         found["colormap"] = _plain_colormap(layer.colormap)
-    return {name: np.asarray(value).tolist() if isinstance(value, np.ndarray | tuple) else value for name, value in found.items() if value is not None}
+    return {
+        name: np.asarray(value).tolist() if isinstance(value, np.ndarray | tuple) else value for name, value in found.items() if value is not None
+    }
 
 
 def dress(layer: Layer, looks: dict[str, Any]) -> list[str]:
@@ -34,6 +36,10 @@ def dress(layer: Layer, looks: dict[str, Any]) -> list[str]:
         except Exception:  # whatever napari thinks of a value that somebody wrote into a file, the layer can be seen without
             refused.append(name)
     return refused
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value).tolist() if isinstance(value, np.ndarray | tuple) else value
 
 
 def _names(layer: Layer) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def write_session(path: Path, content: dict[str, Any]) -> None:
     """
     saved = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     head = {MARKER: VERSION, "program": cellvjepa.__version__, "saved": saved}
-    text = _HEAD + yaml.safe_dump({**head, **content}, sort_keys=False, allow_unicode=True, width=150)
+    text = _HEAD + yaml.safe_dump({**head, **content}, sort_keys=False, allow_unicode=True, width=150, default_flow_style=None)
     with cellvjepa.atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -56,7 +56,7 @@ def read_session(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise cellvjepa.UserError(f"the file has {path.stat().st_size:,} bytes, more than a session has", no_session, path)
-        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a SafeLoader
     except OSError as error:
         raise cellvjepa.UserError(f"it cannot be read ({error.strerror})", "check the path", path) from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:

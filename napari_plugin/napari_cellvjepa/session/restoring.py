@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,9 @@ class _Sources:
             return data, settings, kind
         rows = settings["features"][ROW_COLUMN].to_numpy()
         kept = (rows >= len(shown)) | shown[np.minimum(rows, len(shown) - 1)]  # the store may have grown
-        return (data, settings, kind) if kept.all() else (data[kept], {**settings, "features": settings["features"][kept].reset_index(drop=True)}, kind)
+        return (
+            (data, settings, kind) if kept.all() else (data[kept], {**settings, "features": settings["features"][kept].reset_index(drop=True)}, kind)
+        )
 
     @staticmethod
     def _fitting(labels: cellvjepa.Movie, movie: cellvjepa.Movie) -> cellvjepa.Movie:
@@ -201,7 +202,7 @@ def _open_dock(viewer: Any, dock: dict[str, Any], unpacking: Unpacking, problems
         return
     name = str(dock.get("name", ""))
     try:
-        _, widget = window.add_plugin_dock_widget("cellvjepa", name)
+        _, widget = window.add_plugin_dock_widget("cellvjepa", name, tabify=True)
         if "state" in dock:
             widget.take_state(unpacking.value(dock["state"]))
     except Exception:  # whatever a dock thinks of a state that somebody wrote into a file
@@ -221,5 +222,3 @@ def _there(found: Any) -> Any:
 
 def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-

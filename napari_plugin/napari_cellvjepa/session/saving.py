@@ -9,14 +9,14 @@ import numpy as np
 from napari.layers import Image, Labels, Points, Tracks
 
 import cellvjepa
-from napari_cellvjepa.layers.of_movies import CELLS_KEY, CHANNEL_KEY, LABELS_KEY, MOVIE_KEY
+from napari_cellvjepa.layers.of_movies import CELLS_KEY, CHANNEL_KEY, LABEL_IMAGE_KEY, MOVIE_KEY
 from napari_cellvjepa.layers.points import ROW_COLUMN, STORE_KEY
 from napari_cellvjepa.parts.docked import Docked
 from napari_cellvjepa.session.appearance import appearance
 from napari_cellvjepa.session.values import NOT_PLAIN, Packing
 
 PREFIX = "cellvjepa_"
-_SOURCES = (MOVIE_KEY, CHANNEL_KEY, LABELS_KEY, CELLS_KEY, STORE_KEY)
+_SOURCES = (MOVIE_KEY, CHANNEL_KEY, LABEL_IMAGE_KEY, CELLS_KEY, STORE_KEY)
 
 
 def session_of(viewer: Any, folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -36,7 +36,7 @@ def session_of(viewer: Any, folder: Path) -> tuple[dict[str, Any], list[str]]:
         if source is None:
             left_out.append(str(layer.name))
             continue
-        layers.append({"name": str(layer.name), **source, "looks": appearance(layer), "remembers": _remembered(layer, packing)})
+        layers.append({"name": str(layer.name), **source, "looks": _looks(layer, packing), "remembers": _remembered(layer, packing)})
     content = {"layers": layers, "selections": packing.selections, "viewer": _view(viewer), "docks": _docks(viewer, packing)}
     return content, left_out
 
@@ -51,8 +51,8 @@ def _source(layer: Any, packing: Packing) -> dict[str, Any] | None:
     source: dict[str, Any] = {"movie": packing.path(movie.uri), "movie_name": movie.name}
     if isinstance(layer, Image) and not isinstance(layer, Labels) and CHANNEL_KEY in layer.metadata:
         return {"kind": "image", **source, "channel": str(layer.metadata[CHANNEL_KEY])}
-    if isinstance(layer, Labels) and LABELS_KEY in layer.metadata:
-        return {"kind": "labels", **source, "labels": packing.path(str(layer.metadata[LABELS_KEY]))}
+    if isinstance(layer, Labels) and LABEL_IMAGE_KEY in layer.metadata:
+        return {"kind": "labels", **source, "labels": packing.path(str(layer.metadata[LABEL_IMAGE_KEY]))}
     if isinstance(layer, Tracks) and CELLS_KEY in layer.metadata:
         return {"kind": "tracks", **source, "cells": packing.path(str(layer.metadata[CELLS_KEY]))}
     return None
@@ -83,6 +83,11 @@ def _remembered(layer: Any, packing: Packing) -> dict[str, Any]:
     """Return what a layer remembers for our docks, as far as it is plain."""
     ours = {key: packing.value(value) for key, value in layer.metadata.items() if str(key).startswith(PREFIX) and key not in _SOURCES}
     return {str(key): value for key, value in ours.items() if value is not NOT_PLAIN}
+
+
+def _looks(layer: Any, packing: Packing) -> dict[str, Any]:
+    looks = {name: packing.value(value) for name, value in appearance(layer).items()}
+    return {name: value for name, value in looks.items() if value is not NOT_PLAIN}
 
 
 def _view(viewer: Any) -> dict[str, Any]:

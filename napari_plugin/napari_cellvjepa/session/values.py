@@ -42,10 +42,12 @@ class Packing:
 
     def value(self, value: Any) -> Any:
         """Return a plain value, or NOT_PLAIN where there is none."""
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        if isinstance(value, np.generic):
+        if isinstance(value, np.generic):  # before the numbers: some of them are numbers as well, which YAML does not know
             return self.value(value.item())
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int | float):
+            return int(value) if isinstance(value, int) else float(value)
         if isinstance(value, os.PathLike):
             return self.path(os.fspath(value))
         if isinstance(value, str):

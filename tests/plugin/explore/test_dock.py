@@ -25,58 +25,7 @@ from napari_cellvjepa.layers.opening import read_movie, read_store
 from napari_cellvjepa.layers.points import ROW_COLUMN, STORE_KEY
 from napari_cellvjepa.plot import columns
 from tests.plugin import mouse
-
-PATIENCE_MS = 120_000  # on a busy machine, opening a store for the first time imports for half a minute
-Explored = tuple[Any, ExploreWidget]
-
-
-@pytest.fixture
-def explored(make_napari_viewer: Callable[..., Any], mapped_store: Path, qtbot: Any) -> Explored:
-    """A viewer with the Explore dock, in which the toy's store is plotted."""
-    viewer = make_napari_viewer(show=True)
-    widget = ExploreWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Explore")
-    show(widget, mapped_store, qtbot)
-    return viewer, widget
-
-
-def show(widget: ExploreWidget, store: Path, qtbot: Any) -> None:
-    widget.open_store(store)
-    qtbot.waitUntil(lambda: len(widget.link.chosen_N) > 0, timeout=PATIENCE_MS)
-
-
-def at(widget: ExploreWidget, row: int, qtbot: Any) -> None:
-    """Wait until the viewer is at a row."""
-    qtbot.waitUntil(lambda: widget.shown_row == row, timeout=PATIENCE_MS)
-
-
-def canvas(widget: ExploreWidget) -> Any:
-    return widget.plot._canvas.native
-
-
-def around(widget: ExploreWidget, row: int) -> list[tuple[float, float]]:
-    x, y = widget.plot.position_px(row)
-    return [(x - 12, y - 12), (x + 12, y - 12), (x + 12, y + 12), (x - 12, y + 12)]
-
-
-def chosen(widget: ExploreWidget) -> list[int]:
-    return np.flatnonzero(widget.link.chosen_N).tolist()
-
-
-def points_of(viewer: Any) -> Any:
-    (layer,) = (layer for layer in viewer.layers if isinstance(layer, Points))
-    return layer
-
-
-def image_of(viewer: Any) -> Any:
-    (layer,) = (layer for layer in viewer.layers if isinstance(layer, Image))
-    return layer
-
-
-def only(*rows: int) -> np.ndarray:
-    mask = np.zeros(8, bool)
-    mask[list(rows)] = True
-    return mask
+from tests.plugin.explore.exploring import PATIENCE_MS, Explored, around, at, canvas, chosen, image_of, only, points_of, show
 
 
 def test_with_no_layer_and_with_wrong_layers_it_says_what_to_do(make_napari_viewer: Callable[..., Any]) -> None:
@@ -314,7 +263,7 @@ def test_similar_cells_are_listed_and_lead_to_them(explored: Explored, qtbot: An
     assert widget.similar.command()[2:] == [str(widget.found.path), "--clip", widget.found.table["clip_id"][0], "--count", "3"]
     widget.similar.gallery.select.click()
     assert chosen(widget) == sorted(expected)
-    widget.similar.gallery.grid.setCurrentIndex(widget.similar.gallery.grid.model().index(1, 0))
+    widget.similar.gallery.grid.clicked.emit(widget.similar.gallery.grid.model().index(1, 0))
     at(widget, expected[1], qtbot)
 
 

@@ -162,7 +162,7 @@ def test_many_points_are_drawn_as_density_and_selected_all_the_same(plot: Scatte
     enclosed = listen(plot.enclosed)
     (x0, y0), (x1, y1) = np.round(plot._view.scene.transform.map([[0.25, 0.25], [0.75, 0.75]])[:, :2])
     mouse.drag(canvas(plot), [(x0, y0), (x1, y1)])
-    (low_x, low_y), (high_x, high_y) = plot._plane((x0, y0)), plot._plane((x1, y1))
+    (low_x, low_y), (high_x, high_y) = plot._in_plane((x0, y0)), plot._in_plane((x1, y1))
     inside = (plot.dots.points_N2 > (low_x, low_y)).all(axis=1) & (plot.dots.points_N2 < (high_x, high_y)).all(axis=1)
     np.testing.assert_array_equal(enclosed[0][0], inside)
     assert 1000 < inside.sum() < 1500

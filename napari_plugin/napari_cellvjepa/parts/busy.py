@@ -1,4 +1,4 @@
-"""A line of the Explore dock: what is under way, how far it is, and a button that stops it."""
+"""A line of a dock: what is under way, how far it is, and a button that stops it."""
 
 from __future__ import annotations
 
