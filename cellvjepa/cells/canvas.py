@@ -44,11 +44,13 @@ class LabelCanvas:
         self.path = folder
         t, _, z, y, x = self._array.shape
         self.shape: tuple[int, ...] = (t, z, y, x) if z > 1 else (t, y, x)
+        self._largest: int | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the pixels."""
-        return np.dtype(self._array.dtype)
+        found: np.dtype[Any] = np.dtype(self._array.dtype)
+        return found
 
     @property
     def ndim(self) -> int:
@@ -86,6 +88,7 @@ class LabelCanvas:
     def __setitem__(self, key: Any, values: Any) -> None:
         """Paint a part."""
         with readable_write_errors(self.path):
+            self._note(np.asarray(values))
             if not _is_fancy(key):
                 self._array[self._five(key)] = np.asarray(values, self.dtype)
                 return
@@ -95,6 +98,19 @@ class LabelCanvas:
                 part = self._read(place)
                 part[inside] = given[rows]
                 self._array[self._five(place)] = part
+
+    def largest(self) -> int:
+        """Return the largest number that any cell has, or has had since this was opened; only what was ever painted is looked at."""
+        if self._largest is None:
+            lengths = self._array.chunks
+            painted = [tuple(map(int, file.parts[-5:])) for file in (self.path / "0" / "c").glob("*/*/*/*/*") if file.name.isdigit()]
+            boxes = [tuple(slice(i * length, (i + 1) * length) for i, length in zip(at, lengths, strict=True)) for at in painted]
+            self._largest = max((int(np.max(self._array[box])) for box in boxes), default=0)
+        return self._largest
+
+    def _note(self, values: npt.NDArray[Any]) -> None:
+        if self._largest is not None and values.size:
+            self._largest = max(self._largest, int(values.max()))
 
     def _read(self, place: tuple[slice, ...]) -> npt.NDArray[Any]:
         return np.array(self._array[self._five(place)])

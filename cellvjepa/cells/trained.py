@@ -41,7 +41,7 @@ def cellpose(model: str, diameter_px: float | None) -> Outline:
     path = _existing(model, "cellpose", _CELLPOSE_FROM, "the file")
     try:
         import torch
-        from cellpose.models import CellposeModel
+        from cellpose.models import CellposeModel  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
         raise _not_installed("cellpose") from None
     except RuntimeError as error:  # torchvision of another build than torch
@@ -78,8 +78,8 @@ def stardist(model: str) -> Outline:
     if not (path / "config.json").is_file():
         raise UserError("this folder holds no model of stardist: there is no config.json", _STARDIST_FROM, path)
     try:
-        from csbdeep.utils import normalize
-        from stardist.models import StarDist2D
+        from csbdeep.utils import normalize  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        from stardist.models import StarDist2D  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
         raise _not_installed("stardist") from None
     try:

@@ -1,7 +1,7 @@
 """Outlining cells without a trained network: flatten the background, threshold, and cut what touches at its necks (watershed).
 
-The steps are those of CellProfiler's IdentifyPrimaryObjects; thresholds, distances and watersheds are scikit-image's and scipy's. What differs is
-which maxima are cells: all are seeds, and then neighbours are joined whose neck is nearly as wide as the smaller of them, which depends on shape alone.
+The steps are those of CellProfiler's IdentifyPrimaryObjects; thresholds, distances and watersheds are scikit-image's and scipy's. What differs
+is which maxima are cells: all are seeds, and then neighbours are joined whose neck is nearly as wide as the smaller of them.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def flattened(values: _Floats, reach: Sequence[float]) -> _Floats:
         # A tile looks as far as its neighbours, so that a cell that fills it is not taken for background.
         parts = tuple(slice(e[max(0, i - 1)], e[min(len(e) - 1, i + 2)]) for e, i in zip(edges, at, strict=True))
         tile = values[parts]
-        some = tile[(..., *(slice(None, None, max(1, n // _TILE_SAMPLES)) for n in tile.shape[-2:]))].reshape(-1)
+        down, across = (max(1, length // _TILE_SAMPLES) for length in tile.shape[-2:])
+        some = tile[..., ::down, ::across].reshape(-1)
         low[at] = np.partition(some, int(_TILE_QUANTILE * (some.size - 1)))[int(_TILE_QUANTILE * (some.size - 1))]
     if low.size == 1:
         return values - low.item()
@@ -149,10 +150,10 @@ def above(smooth: _Floats, config: SegmentConfig, reach: Sequence[float]) -> npt
         return np.zeros(smooth.shape, bool)
     if config.threshold == "local":
         # Where there is no cell, the mean around is nothing to be above of: what is much darker than the frame's cells is none of them.
-        floor = max(floor, _LOCAL_FLOOR * float(filters.threshold_li(some)))
+        floor = max(floor, _LOCAL_FLOOR * float(filters.threshold_li(some)))  # type: ignore[no-untyped-call]
         level = np.maximum(uniform_filter(smooth, [max(1, round(length / 2)) for length in reach]) * config.threshold_factor, floor)
         return np.asarray(smooth > level)
-    find = {"otsu": filters.threshold_otsu, "li": filters.threshold_li, "triangle": filters.threshold_triangle}[config.threshold]
+    find: Any = {"otsu": filters.threshold_otsu, "li": filters.threshold_li, "triangle": filters.threshold_triangle}[config.threshold]
     return np.asarray(smooth > max(float(find(some)) * config.threshold_factor, floor))
 
 
@@ -185,7 +186,7 @@ def cut_at_necks(inside: npt.NDArray[np.bool_], smooth: _Floats, config: Segment
         height *= np.maximum(smooth, 0)
     height = np.asarray(gaussian_filter(height, [max(0.5, _SEED_BLUR * length) for length in diameter]), np.float32)
     seeds = _maxima(height, inside)
-    pieces = np.asarray(watershed(-height, seeds, mask=inside, connectivity=1), np.int32)
+    pieces = np.asarray(watershed(-height, seeds, mask=inside, connectivity=1), np.int32)  # type: ignore[no-untyped-call]
     return joined(pieces, height, config.neck)
 
 

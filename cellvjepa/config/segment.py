@@ -15,7 +15,7 @@ class SegmentConfig(Section):
     method: Literal["threshold", "cellpose", "stardist"] = Field(
         "threshold",
         title="Method",
-        description="threshold: brightness and shape (scikit-image); cellpose, stardist: a trained network, through its own library and a model on disk.",
+        description="threshold: brightness and shape (scikit-image); cellpose, stardist: a trained network, by its own library from a model on disk.",
     )
     cells: Literal["bright", "dark"] = Field(
         "bright", title="Cells are", description="bright or dark, compared with what is around them. In phase contrast they are both: use cellpose."

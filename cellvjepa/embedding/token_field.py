@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cellvjepa.embedding.dense import tile_tokens
 from cellvjepa.embedding.encoding import tokens_of_clips
 from cellvjepa.embedding.reading import common_channels
-from cellvjepa.embedding.tiles import Shape4, Tiling, blended, tile_movie, tiles_around
+from cellvjepa.embedding.tiles import Tiling, blended, tile_movie, tiles_around
 from cellvjepa.embedding.token_colours import TokenColours, token_pca
 from cellvjepa.embedding.token_places import TokenPlaces, places_in_clip, places_in_movie
 from cellvjepa.errors import UserError
@@ -60,18 +60,6 @@ class TokenField:
         """Return the principal components of all tokens that are here (:func:`cellvjepa.embedding.token_colours.token_pca`)."""
         flat = [self._steps[step].reshape(-1, self._steps[step].shape[-1]) for step in self.steps]
         return token_pca(flat, sum(map(len, flat)))
-
-    def similarity(self, at: Shape4, step: int) -> Values:
-        """Return the cosine of the angle between one token and each one of a step, (z, y, x) float32, -1 to 1.
-
-        Parameters
-        ----------
-        at
-            Index of the token along t, z, y, x.
-        step
-            The step.
-        """
-        return token_similarity(self._steps[step], self._steps[at[0]][at[1:]])
 
 
 def token_similarity(tokens: npt.NDArray[Any], token_D: npt.NDArray[Any]) -> Values:

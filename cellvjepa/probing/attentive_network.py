@@ -207,7 +207,7 @@ def training(
         schedule.step()
         progress("training the attentive probe", step + 1, steps)
         if watch is not unwatched:
-            watch(Learnt("loss", "", step + 1, float(losses[0])))
+            watch(Learnt("loss", "", step + 1, losses[0].item()))
         yield step + 1
 
 

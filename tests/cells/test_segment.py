@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +155,7 @@ def edges(tracks: np.ndarray) -> set[tuple[int, int, int, int]]:
     found = set()
     for track in np.unique(tracks[:, 1]):
         own = sorted(map(tuple, tracks[tracks[:, 1] == track][:, [0, 2]].tolist()))
-        found |= {(*a, *b) for a, b in zip(own, own[1:], strict=False)}
+        found |= {(*a, *b) for a, b in pairwise(own)}
     return found
 
 

@@ -11,8 +11,9 @@ import torch
 from cellvjepa.cells.table import checked_cells
 from cellvjepa.embedding.cell_surprise import add_surprise, cells_surprise, write_cells_surprise
 from cellvjepa.embedding.map_image import open_map
+from cellvjepa.embedding.provenance import reference_of
 from cellvjepa.embedding.store import open_store
-from cellvjepa.embedding.surprise import MAP, Foreteller, write_surprise
+from cellvjepa.embedding.surprise import MAP, Foreteller, surprise_of_movie, write_surprise
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.model.encoder import EncoderShape, cut_tubelets
 from cellvjepa.model.grid import grid_of
@@ -213,3 +214,19 @@ def test_the_shipped_encoder_has_its_predictor(tmp_path, capsys):
     found = np.asarray(open_map(path)[:])
     assert found.shape == (4, 1, 1, 8, 8)
     assert (found > 0).all()
+
+
+def test_the_map_of_one_movie_is_what_is_written_and_lies_where_it_was_made(tmp_path):
+    """Of the model that comes along; a map that is there already is read and not made again."""
+    network, card, predictor = load_predictor("encoder_tiny")
+    pixels = np.random.default_rng(0).integers(0, 1000, (16, 2, 1, 64, 72)).astype(np.uint16)
+    movie = make_movie("two.tif", pixels, ("dna", "actin"))
+    found = surprise_of_movie("encoder_tiny", movie, tmp_path, ("actin",))
+    shape = ClipShape(16, None, 64, None, ("actin",), "max")
+    (path,) = write_surprise(Foreteller(network, predictor, shape, reference_of(card)), [movie], tmp_path / "again")
+    np.testing.assert_array_equal(found.values_Ctzyx[0], np.asarray(open_map(path)[:, 0]))
+    assert (found.places.shape, found.places.pitch) == ((4, 1, 8, 9), (4, 1, 8, 8))
+    told = []
+    again = surprise_of_movie("encoder_tiny", movie, tmp_path, ("actin",), progress=lambda *event: told.append(event))
+    assert not told
+    np.testing.assert_array_equal(again.values_Ctzyx, found.values_Ctzyx)

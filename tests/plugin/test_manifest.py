@@ -25,5 +25,5 @@ def test_every_command_can_be_imported(manifest: PluginManifest) -> None:
 def test_every_contribution_has_a_command(manifest: PluginManifest) -> None:
     found = manifest.contributions
     commands = {command.id for command in found.commands}
-    used = [*found.readers, *found.sample_data, *found.widgets]
+    used = [*found.readers, *found.sample_data, *found.widgets, *(item for menu in (found.menus or {}).values() for item in menu)]
     assert {contribution.command for contribution in used} == commands

@@ -83,9 +83,9 @@ class Node:
     skipped: int = -1
     children: list[Node] = field(default_factory=list)
 
-    def add(self, title: str, **what: int) -> Node:
+    def add(self, title: str, *, entry: int = -1, skipped: int = -1) -> Node:
         """Add a child."""
-        child = Node(title, self, len(self.children), **what)
+        child = Node(title, self, len(self.children), entry, skipped)
         self.children.append(child)
         return child
 
@@ -164,4 +164,4 @@ def _pattern(word: str) -> re.Pattern[str]:
 
 
 def _relative(path: str, root: str) -> str:
-    return path.removeprefix(root).lstrip("/\\") or path
+    return path.removeprefix(root).lstrip("/\\") or path.rstrip("/\\").replace("\\", "/").rpartition("/")[2]

@@ -22,6 +22,7 @@ from napari_cellvjepa.archive.showing import bring_in, layers_in, read_layers, s
 from napari_cellvjepa.archive.tree import ICON_PX, MovieTree
 from napari_cellvjepa.layers.linking import frame_of
 from napari_cellvjepa.layers.of_movies import MOVIE_KEY, LayerData
+from napari_cellvjepa.layers.opening import add_store, store_layers
 from napari_cellvjepa.layers.recognising import kind_of
 from napari_cellvjepa.parts.busy import Busy
 from napari_cellvjepa.parts.command import CopyCommand
@@ -127,7 +128,8 @@ class ArchiveWidget(Docked):
             open_in(self._viewer, Path(wanted[0]))
             return
         if len(wanted) == 1 and kind_of(Path(wanted[0])) == "store":
-            self._viewer.open(wanted[0], plugin="cellvjepa")
+            do = partial(store_layers, wanted[0])
+            self._opening.do(do, "Opening the store", partial(add_store, self._viewer), failed=self.details.tell)
             return
         self._opening.cancel()
         self._paths = wanted
@@ -250,7 +252,8 @@ class ArchiveWidget(Docked):
 
     def take_state(self, state: dict[str, Any]) -> None:
         """Open the archive of a session."""
-        paths = [path for path in state.get("paths", []) if isinstance(path, str)]
+        found = state.get("paths")
+        paths = [path for path in found if isinstance(path, str)] if isinstance(found, list) else []
         if paths and paths != self._paths:
             self.open_paths(paths)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
 
 class Place(QWidget):
@@ -29,9 +29,9 @@ class Place(QWidget):
         self.line.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.line.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.line.setMinimumContentsLength(10)
-        self.line.setCompleter(None)  # a path is not completed to another one when Enter is pressed
         edit = self.line.lineEdit()
         assert edit is not None
+        edit.setCompleter(QCompleter(self))  # of nothing: a path is not completed to another one when Enter is pressed
         edit.setPlaceholderText("folder with movies, a movie, or an address")
         edit.returnPressed.connect(self._choose)
         self.line.activated.connect(lambda _: self._choose())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
-from qtpy.QtCore import QAbstractItemModel, QModelIndex, QObject, QSize, Qt
+from qtpy.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
 
 from napari_cellvjepa.archive.catalogue import Catalogue, Node, tree_of
@@ -12,6 +12,8 @@ from napari_cellvjepa.archive.pictures import Pictures, blank
 
 ICON_PX = 44
 _NONE = QModelIndex()
+
+AnyIndex: TypeAlias = QModelIndex | QPersistentModelIndex
 
 
 class MovieTree(QAbstractItemModel):
@@ -45,7 +47,7 @@ class MovieTree(QAbstractItemModel):
         self.endResetModel()
         return len(numbers)
 
-    def node(self, index: QModelIndex) -> Node:
+    def node(self, index: AnyIndex) -> Node:
         """Return the node of an index."""
         return self._nodes[index.internalId()] if index.isValid() else self._nodes[0]
 
@@ -53,25 +55,25 @@ class MovieTree(QAbstractItemModel):
         """Return the index of a movie; none where it is not shown."""
         return self._index(self._nodes[self._of_entry[entry]]) if entry in self._of_entry else QModelIndex()
 
-    def index(self, row: int, column: int, parent: QModelIndex = _NONE) -> QModelIndex:
+    def index(self, row: int, column: int, parent: AnyIndex = _NONE) -> QModelIndex:
         """Return the index of a child."""
         children = self.node(parent).children
         return self._index(children[row]) if column == 0 and 0 <= row < len(children) else QModelIndex()
 
-    def parent(self, index: QModelIndex = _NONE) -> QModelIndex:  # type: ignore[override]
+    def parent(self, index: AnyIndex = _NONE) -> QModelIndex:  # type: ignore[override]
         """Return what a node hangs on."""
         above = self.node(index).parent
         return QModelIndex() if above is None or above is self._nodes[0] else self._index(above)
 
-    def rowCount(self, parent: QModelIndex = _NONE) -> int:
+    def rowCount(self, parent: AnyIndex = _NONE) -> int:
         """Return how many children there are."""
         return len(self.node(parent).children)
 
-    def columnCount(self, parent: QModelIndex = _NONE) -> int:
+    def columnCount(self, parent: AnyIndex = _NONE) -> int:
         """Return 1."""
         return 1
 
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+    def data(self, index: AnyIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return what is shown of a node."""
         if not index.isValid() or self._found is None:
             return None

@@ -13,8 +13,6 @@ import numpy.typing as npt
 import cellvjepa
 from napari_cellvjepa.layers.store_movies import Movies
 
-_CHUNKS_BYTES = 128 * 2**20  # of decoded pixels that are kept
-
 
 @dataclass(frozen=True, eq=False)
 class Moving:
@@ -54,8 +52,6 @@ class Reader:
         self.stopped = threading.Event()
         self._found, self._movies, self._size_px = found, movies, size_px
         self._shape = replace(found.provenance.clip_shape, channels=found.provenance.channels)
-        self._memory = cellvjepa.RecentChunks(_CHUNKS_BYTES)  # neighbouring cells look at the same pixels
-        self._remembered: dict[str, cellvjepa.Movie] = {}
         self._missing: dict[tuple[str, Path | None], cellvjepa.UserError] = {}
 
     def read(self, row: int, elsewhere: Path | None, progress: cellvjepa.Progress | None = None) -> Moving:
@@ -74,7 +70,7 @@ class Reader:
             After :meth:`stop`.
         """
         name = str(self._found.table["movie"].iloc[row])
-        movie = self._through_memory(self._movie(name, elsewhere, progress or self._report))
+        movie = self._movies.remembered(self._movie(name, elsewhere, progress or self._report))
         if self.stopped.is_set():
             raise cellvjepa.Cancelled
         clip = cellvjepa.clip_of_row(self._found, row, movie)
@@ -104,10 +100,6 @@ class Reader:
             raise
         finally:
             self.stage = ""
-
-    def _through_memory(self, movie: cellvjepa.Movie) -> cellvjepa.Movie:
-        known = self._remembered.get(movie.name)
-        return known if known is not None else self._remembered.setdefault(movie.name, self._memory.of(movie))
 
     def _report(self, stage: str, done: int, total: int) -> None:
         if self.stopped.is_set():

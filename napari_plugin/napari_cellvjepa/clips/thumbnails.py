@@ -16,7 +16,7 @@ from napari_cellvjepa.layers.store_movies import Movies
 
 _LOG = logging.getLogger(__name__)
 SIZE_PX = 96
-_BUDGET_BYTES = 96 * 2**20
+_BUDGET_BYTES = 48 * 2**20
 _THREADS = 3  # they wait for disks most of the time
 _LOOK_EVERY_MS = 40
 

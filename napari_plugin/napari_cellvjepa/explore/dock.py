@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QLabel, QSplitter, QTabWidget, QVBoxLayout, QWidget
 from napari_cellvjepa.clips.hover import HoverClip
 from napari_cellvjepa.explore.drawing import Drawing
 from napari_cellvjepa.explore.facts import described_row, described_selection
+from napari_cellvjepa.explore.hand_labels import HandLabels
 from napari_cellvjepa.explore.naming import Naming
 from napari_cellvjepa.explore.pictures import Pictures
 from napari_cellvjepa.explore.projecting import Projecting
@@ -70,6 +71,7 @@ class ExploreWidget(Docked):
         self.store = StoreLine()
         self.plotted, self.toolbar, self.plot, self.legend = Plotted(), Toolbar(), Scatter(), Legend()
         self.drawing = Drawing(self.plotted, self.plot, self.legend, self.toolbar, self.link, self.labels, self.tracks)
+        self.hand_labels = HandLabels(self._viewer, self.link, self.drawing, self.plotted)
         self.trajectories = Trajectories(self._viewer, self.plot)
         self.naming, self.similar, self.projecting = Naming(), SimilarCells(), Projecting()
         self.pictures, self.hover = Pictures(), HoverClip(self.plot)
@@ -178,6 +180,7 @@ class ExploreWidget(Docked):
             self._viewer.add_points(data, **settings)
         self.link.follow(found)
         self.link.renew(found)
+        self.hand_labels.follow()
         self.similar.ask_for(self._row)
         colour, self._colour_next = self._colour_next, ""
         maps, self._map_next = self._map_next, False
@@ -271,7 +274,7 @@ class ExploreWidget(Docked):
             self.hover,
         ):
             part.cancel()
-        for close in (self.link.close, self.labels.close, self.tracks.close, self.clicks.close, self.trajectories.close):
+        for close in (self.hand_labels.close, self.link.close, self.labels.close, self.tracks.close, self.clicks.close, self.trajectories.close):
             close()
         self.plot.close_canvas()
         events = self._viewer.layers.events

@@ -304,8 +304,8 @@ class LabelWidget(Docked):
         self._remember()
         self._typed.stop()
         self.keys.release()
-        for cancel in (self.suggesting.cancel, self.journey.cancel, self.point_labels.cancel, self.pen.finish):
+        for cancel in (self.suggesting.cancel, self.journey.cancel, self.pen.finish):
             cancel()
-        for close in (self.choice.close_all, self.clicks.close, self.over_time.close):
+        for close in (self.choice.close_all, self.clicks.close, self.point_labels.close, self.over_time.close):
             close()
         super().leave()

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject
 import cellvjepa
 from napari_cellvjepa.label.cells import Cell
 from napari_cellvjepa.label.subject import Subject
-from napari_cellvjepa.layers.label_memory import change_labels, show_labels
+from napari_cellvjepa.layers.label_memory import ROWS_KEY, change_labels, label_column, labels_of_rows, show_labels
 from napari_cellvjepa.parts.latest import Latest
 
 
@@ -30,9 +30,12 @@ class PointLabels(QObject):
         self._viewer = viewer
         self._looking = Latest(self)
         self._since: list[Cell] = []  # cells that have changed while all rows are being looked up
+        self._subject: Subject | None = None
+        viewer.layers.events.inserted.connect(self._dress)
 
     def take(self, subject: Subject, book: cellvjepa.LabelBook, cells: list[tuple[str, int]] | None) -> None:
         """Take over the labels of some cells; None: of all."""
+        self._subject = subject
         if subject.found is None:
             return
         if cells is None:
@@ -46,12 +49,23 @@ class PointLabels(QObject):
         else:
             self._change(subject, book, changed)
 
-    def cancel(self) -> None:
-        """Give up looking."""
+    def close(self) -> None:
+        """Give up looking, and let go of the viewer; the column stays."""
         self._looking.cancel()
+        self._viewer.layers.events.inserted.disconnect(self._dress)
+
+    def _dress(self, event: object = None) -> None:
+        """Give points that have come since, of another movie, the column, too."""
+        if self._subject is None or self._subject.found is None:
+            return
+        layers = self._subject.carriers(self._viewer)
+        fresh = [layer for layer in layers if ROWS_KEY not in layer.metadata]
+        if fresh and (kept := labels_of_rows(layers)) is not None:
+            show_labels(layers, *kept)  # all, for they share the same labels
 
     def _show(self, subject: Subject, book: cellvjepa.LabelBook, labels_N: npt.NDArray[np.object_]) -> None:
-        show_labels(subject.carriers(self._viewer), labels_N)
+        assert subject.found is not None
+        show_labels(subject.carriers(self._viewer), label_column(subject.found), labels_N)
         self._change(subject, book, list(dict.fromkeys(self._since)))
 
     def _change(self, subject: Subject, book: cellvjepa.LabelBook, cells: list[Cell]) -> None:

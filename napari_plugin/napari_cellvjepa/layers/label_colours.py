@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,33 @@ from napari_cellvjepa.plot.palette import Colouring, plain
 COLOURS_KEY = "cellvjepa_colours_before"  # in a layer's metadata: the colours it had
 _FADED_ALPHA = 0.25
 _CLICK_PX = 5
+_LARGEST_IN_TABLE = 2**24
+
+
+class _Chart(DirectLabelColormap):  # type: ignore[misc]  # napari ships no types
+    """Colours of labels as napari has them, but looked up in a table.
+
+    napari looks up each pixel in a dictionary, twice: that took 120 ms for a frame of 2048 x 2048 px, and seconds the first time. Where it does
+    not ask here for the colours of an array, or labels are too large for a table, all is as it was.
+    """
+
+    @cached_property
+    def _tables(self) -> dict[Any, npt.NDArray[Any]]:
+        return {}
+
+    def _data_to_texture(self, values: Any) -> Any:
+        known = [label for label in self.color_dict if label is not None]
+        largest = max(known, default=0)
+        table_fits = isinstance(values, np.ndarray) and values.itemsize > 2 and largest <= _LARGEST_IN_TABLE
+        if not table_fits or not values.size or values.min() < 0:
+            return super()._data_to_texture(values)
+        if values.dtype not in self._tables:
+            number = values.dtype.type
+            table = np.full(largest + 2, super()._data_to_texture(number(largest + 1)))  # the last one stands for all that are not known
+            for label in known:
+                table[label] = super()._data_to_texture(number(label))
+            self._tables[values.dtype] = table
+        return self._tables[values.dtype][np.minimum(values, largest + 1)]
 
 
 class Windows:
@@ -123,7 +151,7 @@ class LabelColours(QObject):
         chart: defaultdict[int | None, npt.NDArray[np.float32]] = defaultdict(lambda: none)
         chart.update({0: np.zeros(4, np.float32), None: none})
         chart.update(zip(tracks.tolist(), colours, strict=True))
-        layer.colormap = DirectLabelColormap(color_dict=chart)
+        layer.colormap = _Chart(color_dict=chart)
 
 
 class ImageClicks(QObject):

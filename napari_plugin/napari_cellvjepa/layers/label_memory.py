@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from napari.utils.events import Event
 
+import cellvjepa
 from napari_cellvjepa.layers.linking import rows_of
 
 LABELS_KEY = "cellvjepa_labels"  # in a layer's metadata: file, annotator, classes with their colours, scope
-LABEL_COLUMN = "label"  # of the features of points
+ROWS_KEY = "labels_of_rows"  # in a layer's metadata: (column, label of each row of the store)
 
 
 @dataclass(frozen=True)
@@ -56,27 +58,52 @@ def remember(layers: Iterable[Any], **changes: Any) -> None:
         layer.metadata[LABELS_KEY] = dict(kept)
 
 
-def show_labels(layers: Iterable[Any], labels_N: npt.NDArray[np.object_]) -> None:
-    """Give points of a store the column ``label``.
+def label_column(found: cellvjepa.Embeddings) -> str:
+    """Return what the column of labels given by hand is called: ``label``, unless the store has one of this name."""
+    return "label" if "label" not in found.table else "label by hand"
+
+
+def labels_changed(layer: Any) -> Any:
+    """Return the event of a Points layer that tells that labels of its store have changed."""
+    if "cellvjepa_labels" not in layer.events.emitters:
+        layer.events.add(cellvjepa_labels=Event)
+    return layer.events.cellvjepa_labels
+
+
+def show_labels(layers: Iterable[Any], column: str, labels_N: npt.NDArray[np.object_]) -> None:
+    """Give points of a store a column of labels.
 
     It is written into the table of features as it stands: napari's own way would tell everybody who follows the store that it has changed.
 
     Parameters
     ----------
     labels_N
-        Of each row of the store; None where there is none.
+        Of each row of the store; None where there is none. It is kept, and changed by :func:`change_labels`.
     """
     for layer in layers:
-        layer.features[LABEL_COLUMN] = labels_N[rows_of(layer)]
+        layer.metadata[ROWS_KEY] = column, labels_N
+        layer.features[column] = labels_N[rows_of(layer)]
+        labels_changed(layer)()
 
 
 def change_labels(layers: Iterable[Any], rows: Sequence[int], labels: Sequence[str | None]) -> None:
-    """Change the column ``label`` of some rows, which takes no longer where there are many others."""
+    """Change the labels of some rows, which takes no longer where there are many others."""
     of_row = dict(zip(rows, labels, strict=True))
     for layer in layers:
-        if LABEL_COLUMN not in layer.features:
+        if ROWS_KEY not in layer.metadata:
             continue
+        name, labels_N = layer.metadata[ROWS_KEY]
+        labels_N[list(of_row)] = np.array(list(of_row.values()), object)
         points = np.flatnonzero(np.isin(rows_of(layer), list(of_row)))
         if len(points):
-            column = layer.features.columns.get_loc(LABEL_COLUMN)
-            layer.features.iloc[points, column] = np.array([of_row[row] for row in rows_of(layer)[points].tolist()], object)
+            layer.features.iloc[points, layer.features.columns.get_loc(name)] = labels_N[rows_of(layer)[points]]
+        labels_changed(layer)()
+
+
+def labels_of_rows(layers: Iterable[Any]) -> tuple[str, npt.NDArray[np.object_]] | None:
+    """Return the column of labels and the label of each row of a store, as they are now; None if nobody has labelled."""
+    for layer in layers:
+        if ROWS_KEY in layer.metadata:
+            name, labels_N = layer.metadata[ROWS_KEY]
+            return str(name), labels_N.copy()
+    return None

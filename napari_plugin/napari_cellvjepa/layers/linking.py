@@ -114,10 +114,9 @@ def show_movie(viewer: Any, store: str, movie: str) -> None:
             name = _movie_name(layer)
         if name is None:
             continue
-        if name != movie:
-            layer.visible = False
-        elif isinstance(layer, Image | Points):
-            layer.visible = True
+        wanted = name == movie and (layer.visible or isinstance(layer, Image | Points))
+        if layer.visible != wanted:  # napari draws a layer anew even if it is told what it knows
+            layer.visible = wanted
 
 
 def add_movie(viewer: Any, layers: list[LayerData]) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import napari
+from napari.layers import Layer
 from napari.utils.notifications import show_info
 
 import cellvjepa
 from napari_cellvjepa.layers.of_movies import MOVIE_KEY, LayerData, image_layers, labels_layer, tracks_layer
 from napari_cellvjepa.layers.points import MOST_LAYERS, points_layers
-from napari_cellvjepa.layers.recognising import kind_of, movies_in
+from napari_cellvjepa.layers.recognising import kind_of, movies_in, rows_in
+from napari_cellvjepa.parts.work import Work
 
 MOST_MOVIES = 12
+ROWS_AT_ONCE = 50_000  # of a store; more are read in another thread
 NO_LAYERS: list[Any] = [(None,)]  # what napari takes for "it was opened, and there is no layer to add"
 
 
@@ -117,19 +121,44 @@ def tracks_of(movie: cellvjepa.Movie, archive: cellvjepa.Archive, *, visible: bo
 def read_store(path: str) -> list[LayerData]:
     """Open a store of embeddings as one Points layer per movie; seen are those of the movie that is shown, else the first.
 
+    The layers of a large store come when they are ready.
+
     Raises
     ------
     UserError
         If it is unfinished, damaged, or was not written by cellvjepa.
     """
+    viewer = napari.current_viewer()
+    if viewer is None or rows_in(Path(path)) <= ROWS_AT_ONCE:
+        return _seen_first(store_layers(path), viewer)
+    work = Work(partial(store_layers, path), "Opening the store")
+    work.setParent(viewer.window._qt_window)  # nothing is delivered to a window that has been closed
+    work.succeeded.connect(partial(add_store, viewer))
+    work.start()
+    return NO_LAYERS
+
+
+def add_store(viewer: Any, layers: list[LayerData]) -> None:
+    """Add the layers of a store."""
+    for data, settings, kind in _seen_first(layers, viewer):
+        viewer.add_layer(Layer.create(data, settings, kind))
+
+
+def store_layers(path: str, progress: cellvjepa.Progress | None = None) -> list[LayerData]:
+    """Return the layers of a store (in whichever thread)."""
+    if progress is not None:
+        progress("reading its table", 0, 0)
     found = cellvjepa.open_store(path)
     movies = found.table["movie"].nunique()
     if movies > MOST_LAYERS:
         show_info(f"{found.path.name} holds {movies} movies; the first {MOST_LAYERS} are shown.")
-    layers = points_layers(found)
-    viewer = napari.current_viewer()
+    return points_layers(found)
+
+
+def _seen_first(layers: list[LayerData], viewer: Any) -> list[LayerData]:
+    """Return Points layers of which those are visible that belong to a movie that is shown, if there are such."""
     shown = {layer.metadata[MOVIE_KEY].name for layer in viewer.layers if layer.visible and MOVIE_KEY in layer.metadata} if viewer else set()
     names = [str(settings["features"]["movie"].iloc[0]) for _, settings, _ in layers]
-    if shown & set(names):
-        layers = [(data, {**settings, "visible": name in shown}, kind) for name, (data, settings, kind) in zip(names, layers, strict=True)]
-    return layers
+    if not shown & set(names):
+        return layers
+    return [(data, {**settings, "visible": name in shown}, kind) for name, (data, settings, kind) in zip(names, layers, strict=True)]

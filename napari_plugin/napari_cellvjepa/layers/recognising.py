@@ -50,6 +50,12 @@ def movies_in(folder: Path, most: int) -> int:
     return found
 
 
+def rows_in(store: Path) -> int:
+    """Return how many rows a store says that it has, 0 where it does not say."""
+    shape = _json(store / "X" / "zarr.json").get("shape") or _json(store / "X" / ".zarray").get("shape")
+    return shape[0] if isinstance(shape, list) and shape and isinstance(shape[0], int) else 0
+
+
 def _is_zarr(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _ZARR_METADATA)
 
@@ -67,13 +73,15 @@ def _holds_a_table(folder: Path) -> bool:
 
 
 def _attributes(file: Path) -> dict[str, Any]:
+    found = _json(file)
+    return _mapping(found.get("attributes", {})) if file.name == "zarr.json" else found
+
+
+def _json(file: Path) -> dict[str, Any]:
     try:
-        if file.stat().st_size > _LARGEST_METADATA:
-            return {}
-        found = _mapping(json.loads(file.read_text(encoding="utf-8")))
+        return {} if file.stat().st_size > _LARGEST_METADATA else _mapping(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return {}
-    return _mapping(found.get("attributes", {})) if file.name == "zarr.json" else found
 
 
 def _mapping(value: object) -> dict[str, Any]:

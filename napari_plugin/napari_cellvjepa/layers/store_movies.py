@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cellvjepa
 
+_MEMORY_BYTES = 128 * 2**20  # of decoded pixels, for all movies of a store together
 _ASK_EVERY_S = 0.1  # whether to wait on, where another thread opens a movie
 
 
@@ -25,6 +26,8 @@ class Movies:
         self._opened: dict[str, cellvjepa.Movie] = {}
         self._levelled: dict[str, cellvjepa.Movie] = {}
         self._opening = threading.Lock()
+        self._memory = cellvjepa.RecentChunks(_MEMORY_BYTES)
+        self._remembered: dict[str, cellvjepa.Movie] = {}
 
     def movie(self, name: str, progress: cellvjepa.Progress, elsewhere: Path | None = None) -> cellvjepa.Movie:
         """Return a movie with its levels; takes as long as opening its archive (not in the window's thread).
@@ -58,6 +61,10 @@ class Movies:
     def known(self, name: str) -> cellvjepa.Movie | None:
         """Return a movie that has been opened before, or None."""
         return self._levelled.get(name)
+
+    def remembered(self, movie: cellvjepa.Movie) -> cellvjepa.Movie:
+        """Return one of these movies so that pixels decoded lately are not decoded again: for many small clips."""
+        return self._remembered.get(movie.name) or self._remembered.setdefault(movie.name, self._memory.of(movie))
 
     def masks(self, name: str) -> cellvjepa.Movie | None:
         """Return the label image that a store's cells were taken from, if there is one and it is still there."""

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image, Labels, Tracks
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 import cellvjepa
-from napari_cellvjepa.layers.of_movies import LABEL_IMAGE_KEY, MOVIE_KEY, Shown, cells_from, described, shown_by
+from napari_cellvjepa.layers.of_movies import Shown, described, shown_by
 from napari_cellvjepa.masks import request, steps
 from napari_cellvjepa.masks.chosen import labels_of, mothers_in
 from napari_cellvjepa.masks.files import folder_beside, saved_file

@@ -137,7 +137,8 @@ def put_frame(layer: Any, found: Previewed, movie: cellvjepa.Movie) -> None:
         raise cellvjepa.UserError("these labels cannot be painted, or are not as large as the movie", "make new empty labels first", layer.name)
     rows, columns = found.part.rows, found.part.columns
     planes = found.labels.ndim - 2
-    before = np.asarray(layer.data[(found.part.t, *[slice(None)] * planes, rows, columns)])
+    key: Any = (found.part.t, *[slice(None)] * planes, rows, columns)
+    before = np.asarray(layer.data[key])
     inside = np.nonzero(before != found.labels)
     if inside[0].size:
         starts = [0] * planes + [rows.start, columns.start]

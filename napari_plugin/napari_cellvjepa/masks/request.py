@@ -102,7 +102,7 @@ def link(labels: cellvjepa.Movie, movie: cellvjepa.Movie, config: Any, folder: P
     born = found.cells.table.drop_duplicates("track_id")
     mothers = born.loc[born["parent_track_id"] >= 0, "parent_track_id"].nunique()
     divisions = f", {mothers:,} divisions" if config.divisions else ""
-    note = f"{len(found.cells.table):,} outlines are {len(born):,} tracks{divisions}. The Embed dock can take them; Save keeps them under the movie's name."
+    note = f"{len(found.cells.table):,} outlines are {len(born):,} tracks{divisions}. The Embed dock takes them; Save keeps them beside the movie."
     return Made("linked", cellvjepa.LabelCanvas(path), found.cells, table, note, config.model_dump())
 
 

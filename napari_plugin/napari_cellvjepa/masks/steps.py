@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from napari.layers import Labels, Tracks
+from napari.layers.labels._labels_key_bindings import new_label
 
 import cellvjepa
 from napari_cellvjepa.layers.of_movies import LABEL_IMAGE_KEY, MOVIE_KEY, tracks_layer
@@ -51,6 +53,7 @@ def add_step(viewer: Any, made: Made, movie: cellvjepa.Movie, space: dict[str, A
         data, tracks, _ = tracks_layer(made.cells, movie, str(made.table))
         viewer.add_tracks(data, **{**tracks, **space, "name": f"{name} tracks", "metadata": {**tracks.get("metadata", {}), STEP_KEY: step}})
     layer = viewer.add_labels(made.canvas, **space, name=name, opacity=0.5, metadata=about)
+    _bind_new_number(layer)
     viewer.layers.selection.active = layer
     return layer
 
@@ -101,8 +104,21 @@ def make_paintable(layers: Iterable[Any]) -> None:
         if _step(layer) and isinstance(layer, Labels) and not isinstance(layer.data, cellvjepa.LabelCanvas) and path.suffix == ".zarr":
             try:
                 layer.data = cellvjepa.LabelCanvas(path)
+                _bind_new_number(layer)
             except cellvjepa.UserError:
                 continue  # it can still be looked at
+
+
+def choose_new_number(layer: Any) -> None:
+    """Choose a number that no cell of a painted label image has, for the next cell."""
+    if isinstance(layer.data, cellvjepa.LabelCanvas):
+        layer.selected_label = min(layer.data.largest() + 1, int(np.iinfo(layer.data.dtype).max))
+    else:
+        new_label(layer)
+
+
+def _bind_new_number(layer: Any) -> None:
+    layer.bind_key("m", choose_new_number, overwrite=True)  # napari's own looks through arrays in memory only
 
 
 def _step(layer: Any) -> dict[str, Any]:

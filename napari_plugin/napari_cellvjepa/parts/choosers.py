@@ -9,7 +9,6 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QPushButton, QSizePolicy, QWidget
 from superqt import QSearchableComboBox
 
-
 MAP_KEY = "cellvjepa_map"  # in a layer's metadata: what it shows of a model and of what, values as JSON has them; it is no movie and has no cells
 
 

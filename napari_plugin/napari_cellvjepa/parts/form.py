@@ -105,7 +105,7 @@ class SectionForm(QWidget):
     def take_back(self, name: str) -> None:
         """Give a field the value that it had before anybody changed it."""
         self._editors[name].write(self._base[name])
-        self._note_change(name)
+        self._mark(name)
 
     def _note_change(self, name: str) -> None:
         self._mark(name)

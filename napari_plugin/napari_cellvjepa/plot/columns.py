@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Columns:
         self._projected = {f"{_TITLES.get(key, key)} {k + 1}": (key, k) for key in sorted(found.projections) for k in range(self._width(key))}
         self._table = [str(name) for name in found.table.columns]
         self._movies: tuple[npt.NDArray[np.int64], int] | None = None
+        self._beside: dict[str, tuple[npt.NDArray[Any], Mapping[str, str]]] = {}
         self._dimensions = {str(name): d for d, name in enumerate(found.features.index)}
 
     def axes(self) -> tuple[str, ...]:
@@ -45,7 +47,15 @@ class Columns:
         """Return the names of all columns that points can be coloured by: what was found out about cells first."""
         own = [name for name in self._table if name != "clip_id"]
         own.sort(key=lambda name: (name != "cluster", _is_number(self._column(name))))
-        return tuple(dict.fromkeys([*own, *self.axes()]))
+        return tuple(dict.fromkeys([*self._beside, *own, *self.axes()]))
+
+    def lay_beside(self, name: str, values_N: npt.NDArray[Any], colours: Mapping[str, str]) -> None:
+        """Take in a column that is not in the store, e.g. labels given by hand, whose kinds have colours already."""
+        self._beside[name] = values_N, colours
+
+    def given(self, name: str) -> Mapping[str, str]:
+        """Return the colours that the kinds of a column have already."""
+        return self._beside[name][1] if name in self._beside else {}
 
     def first_axes(self) -> tuple[str, str]:
         """Return the two columns to begin with: UMAP, else principal components, else places."""
@@ -68,10 +78,12 @@ class Columns:
 
     def at_hand(self, name: str) -> bool:
         """Tell whether a column is in memory."""
-        return name in self._table or name in self._read
+        return name in self._beside or name in self._table or name in self._read
 
     def values(self, name: str, progress: cellvjepa.Progress | None = None) -> npt.NDArray[Any]:
         """Return a column: (N,), numbers or objects. One that is not at hand is read, which may take long."""
+        if name in self._beside:
+            return self._beside[name][0]
         if name in self._table and name not in self._projected:
             return self._column(name).to_numpy()
         if name not in self._read:

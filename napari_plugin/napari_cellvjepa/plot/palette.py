@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,7 @@ def plain(rows: int) -> Colouring:
     return Colouring("", np.zeros(rows, np.int16), _rgba([PALETTE[1]]))
 
 
-def colouring(name: str, values_N: npt.NDArray[Any]) -> Colouring:
+def colouring(name: str, values_N: npt.NDArray[Any], given: Mapping[str, str] | None = None) -> Colouring:
     """Return colours for a column: one for each kind of texts, truth values and few whole numbers; a scale for other numbers.
 
     Where texts are of more kinds than there are colours, the most frequent get them.
@@ -101,12 +101,14 @@ def colouring(name: str, values_N: npt.NDArray[Any]) -> Colouring:
         Of the column.
     values_N
         (N,) numbers or texts; NaN and None are gray.
+    given
+        Colours that some kinds have already.
     """
     if values_N.dtype.kind == "f":
         return _scale(name, values_N)
     if values_N.dtype.kind in "iu" and len(pd.unique(values_N)) > _MOST_WHOLE_NUMBERS:
         return _scale(name, values_N)
-    return _kinds(name, values_N)
+    return _kinds(name, values_N, given or {})
 
 
 def _scale(name: str, values_N: npt.NDArray[Any]) -> Colouring:
@@ -120,13 +122,13 @@ def _scale(name: str, values_N: npt.NDArray[Any]) -> Colouring:
     return Colouring(name, index, np.vstack([colours, _rgba([GRAY])]).astype(np.float32), limits=(low, high))
 
 
-def _kinds(name: str, values_N: npt.NDArray[Any]) -> Colouring:
+def _kinds(name: str, values_N: npt.NDArray[Any], given: Mapping[str, str]) -> Colouring:
     codes, found = pd.factorize(values_N, use_na_sentinel=True)
     labels = [str(value) for value in found]
     counts = np.bincount(codes[codes >= 0], minlength=len(labels))
     most = len(PALETTE) + len(LIGHT)
     frequent = sorted(range(len(labels)), key=lambda i: (labels[i] == NO_CLUSTER, -counts[i]))[:most]
-    colours = kind_colours(labels[i] for i in frequent)
+    colours = {**kind_colours(labels[i] for i in frequent), **given}
     order = sorted(range(len(labels)), key=lambda i: (labels[i] not in colours, labels[i] == NO_CLUSTER, len(labels[i]), labels[i]))
     kinds = [Kind(labels[i], colours.get(labels[i], GRAY), int(counts[i])) for i in order]
     place = np.empty(len(labels) + 1, np.int16)

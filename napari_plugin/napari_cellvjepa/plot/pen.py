@@ -10,6 +10,7 @@ import numpy.typing as npt
 from vispy import scene
 
 Tool: TypeAlias = Literal["pan", "lasso", "rectangle"]
+How: TypeAlias = Literal["new", "add", "subtract"]
 Place: TypeAlias = npt.NDArray[np.float64]
 
 _LEAST_STEP_PX = 3  # between corners of a lasso
@@ -68,3 +69,10 @@ class Pen:
     def lift(self) -> None:
         """Take the pen up, and the line away."""
         self._drawn, self._line.visible = [], False
+
+
+def how_of(modifiers: Any, chosen: How) -> How:
+    """Return what a drawn line is for: keys say more than buttons."""
+    if "Shift" in modifiers:
+        return "add"
+    return "subtract" if "Alt" in modifiers or "Control" in modifiers else chosen

@@ -76,4 +76,4 @@ class Plotted(QWidget):
     def colouring(self, columns: Columns) -> Colouring:
         """Return the colours of the rows."""
         name = self.colour.currentText()
-        return plain(len(columns.found)) if name in ("", ONE_COLOUR) else colouring(name, columns.values(name))
+        return plain(len(columns.found)) if name in ("", ONE_COLOUR) else colouring(name, columns.values(name), columns.given(name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,9 @@ from napari_cellvjepa.plot.axes import Axis, AxisStrip
 from napari_cellvjepa.plot.dots import Box, Dots
 from napari_cellvjepa.plot.lasso import inside
 from napari_cellvjepa.plot.palette import Colouring, plain
-from napari_cellvjepa.plot.pen import Pen, Tool
+from napari_cellvjepa.plot.pen import How, Pen, Tool, how_of
 from napari_cellvjepa.plot.plane import Limits, Plane
 from napari_cellvjepa.plot.trails import Trail, Trails
-
-How: TypeAlias = Literal["new", "add", "subtract"]
 
 _GROUND = "#15171b"
 _REFINE_AFTER_MS = 120  # rest after which what is drawn is fitted to the view
@@ -67,7 +65,7 @@ class Scatter(QWidget):
         for name in ("mouse_press", "mouse_move", "mouse_release", "mouse_wheel", "mouse_double_click"):
             # Before the scene gets them, and it does not: for each event it would draw everything once more to find out what is hit.
             getattr(self._canvas.events, name).connect(getattr(self, f"_{name}"), position="first")
-        self._canvas.events.resize.connect(self._resized, position="last")  # when the camera knows
+        self._canvas.events.resize.connect(self._after_move, position="last")  # when the camera knows
         self.across, self.up = AxisStrip(up=False), AxisStrip(up=True)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -202,7 +200,7 @@ class Scatter(QWidget):
         self._hovering.stop()
         self._canvas.close()
 
-    def _after_move(self) -> None:
+    def _after_move(self, event: object = None) -> None:
         if self.dots.many:
             self._refining.start()
         self._canvas.update()
@@ -210,9 +208,6 @@ class Scatter(QWidget):
         self.across.show_limits(x)
         self.up.show_limits(y)
         self.moved.emit()
-
-    def _resized(self, event: Any) -> None:
-        self._after_move()
 
     def _in_plane(self, position_px: Any) -> npt.NDArray[np.float64]:
         return np.asarray(self._view.scene.transform.imap(np.asarray(position_px, np.float64))[:2], np.float64)
@@ -265,7 +260,7 @@ class Scatter(QWidget):
             if event.button == 1:
                 self.picked.emit(self.nearest(here))
         elif corners is not None:
-            self.enclosed.emit(inside(self.dots.points_N2, corners), _how(event.modifiers, self.how))
+            self.enclosed.emit(inside(self.dots.points_N2, corners), how_of(event.modifiers, self.how))
 
     def _mouse_wheel(self, event: Any) -> None:
         event.blocked = True
@@ -294,10 +289,3 @@ class Scatter(QWidget):
         self._hovering.stop()
         self._set_over(-1)
         super().leaveEvent(event)
-
-
-def _how(modifiers: Any, chosen: How) -> How:
-    """Return what a drawn line is for: keys say more than buttons."""
-    if "Shift" in modifiers:
-        return "add"
-    return "subtract" if "Alt" in modifiers or "Control" in modifiers else chosen

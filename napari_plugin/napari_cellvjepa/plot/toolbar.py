@@ -9,8 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QPushButton, QWidget
 from superqt import QFlowLayout
 
-from napari_cellvjepa.plot.pen import Tool
-from napari_cellvjepa.plot.scatter import How
+from napari_cellvjepa.plot.pen import How, Tool
 
 _TOOLS: Mapping[Tool, tuple[str, str]] = {
     "pan": ("Pan", "Drag to move the plot, turn the wheel to zoom, click a point to go to its cell. With Shift, dragging draws a lasso."),

@@ -24,6 +24,8 @@ from napari_cellvjepa.pretrain.request import PretrainRequest, check
 from napari_cellvjepa.pretrain.settings import Settings
 from napari_cellvjepa.pretrain.watching import Seen, Watch
 
+_MOST_RUNS = 8
+
 
 class PretrainWidget(Docked):
     """Starts, watches, stops and resumes a pretraining.
@@ -47,7 +49,8 @@ class PretrainWidget(Docked):
         self._allow()
 
     def _make_parts(self) -> None:
-        self.run = PathLine("folder of the run", {"New folder, or the folder of a run …": _ask_folder})
+        recent = {f"{run.parent.name}/{run.name}": partial(_just, str(run)) for run in cellvjepa.recent_runs()[:_MOST_RUNS]}
+        self.run = PathLine("folder of the run", {"New folder, or the folder of a run …": _ask_folder, **recent})
         self.run.setToolTip("<qt>A folder to write. Choose that of a run to see how it stands.</qt>")
         self.movies = MovieList(self._viewer)
         self.settings = Settings()
@@ -204,8 +207,9 @@ class PretrainWidget(Docked):
         self._allow()
 
     def _take_over(self, seen: Seen) -> None:
-        """Show the settings and movies of a run that is there."""
+        """Show the settings and movies of a run that is there, and remember it."""
         assert seen.state.config is not None
+        cellvjepa.remember_run(seen.state.folder)
         self.settings.show_run(seen.state.config, seen.started.preset if seen.started else self.settings.preset.currentText())
         if seen.started is not None and not self.movies.paths():
             self.movies.set_paths(seen.started.movies)
@@ -249,6 +253,10 @@ def _scrolled(page: QWidget) -> QScrollArea:
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(page)
     return area
+
+
+def _just(path: str, parent: QWidget) -> str:
+    return path
 
 
 def _ask_folder(parent: QWidget) -> str:

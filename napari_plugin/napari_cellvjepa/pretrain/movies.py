@@ -14,6 +14,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QAbstractItemView, QFileDialog, QHBoxLayout, QLineEdit, QListWidget, QPushButton, QVBoxLayout, QWidget
 
 from napari_cellvjepa.layers.files import movie_file
+from napari_cellvjepa.layers.maps import is_map
 
 
 class MovieList(QWidget):
@@ -82,7 +83,7 @@ class MovieList(QWidget):
 
     def add_open_images(self) -> None:
         """Add the files behind the images of the viewer; those that have none are named."""
-        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        images = [layer for layer in self._viewer.layers if isinstance(layer, Image) and not is_map(layer)]
         files = {layer.name: movie_file(layer) for layer in images}
         self.add(file for file in files.values() if file)
         if without := [name for name, file in files.items() if not file]:

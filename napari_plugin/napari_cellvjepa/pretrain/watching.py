@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import cellvjepa
 from napari_cellvjepa.pretrain.process import Started, last_words, process_of, read_started
 
 _EVERY_MS = 1000
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +110,18 @@ class Watch(QObject):
         if self._run is None or self._looking is not None:
             return
         worker = self._looking = FunctionWorker(partial(look, self._run, self._before))
-        worker.signals.returned.connect(lambda found: self._take(worker, found))
-        worker.signals.errored.connect(lambda _: self._take(worker, None))
+        # Bound methods: a closure would hold the worker, and the worker the closure.
+        worker.signals.returned.connect(self._take)
+        worker.signals.errored.connect(self._give_up)
         worker.start()
 
-    def _take(self, worker: FunctionWorker[Seen], found: Seen | None) -> None:
-        if not isalive(self) or worker is not self._looking:  # type: ignore[no-untyped-call]
-            return
-        self._looking = None
-        if found is not None:
+    def _take(self, found: Seen) -> None:
+        if isalive(self) and found.state.folder == self._run:  # type: ignore[no-untyped-call]
+            self._looking = None
             self._before = found.state
             self.seen.emit(found)
+
+    def _give_up(self, error: Exception) -> None:
+        """Look again the next time: the drive may be back by then."""
+        _LOG.warning("a run cannot be looked at: %s", error)
+        self._looking = None

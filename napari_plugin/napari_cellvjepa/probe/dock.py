@@ -27,7 +27,7 @@ from napari_cellvjepa.probe.request import Applied, open_store, read_report
 from napari_cellvjepa.probe.teaching import Teaching
 from napari_cellvjepa.probe.using import Using
 
-PROBE_KEY = "cellvjepa_probe"  # in a layer's metadata: the label file and the folder of the probe of its store
+PROBE_KEY = "cellvjepa_probe"  # in a layer's metadata: label file, folders and settings of the probe of its store
 _NO_STORE = "Open a store of embeddings: NAME.zarr, made by Embed or by `cellvjepa embed`."
 
 
@@ -116,28 +116,33 @@ class ProbeWidget(Docked):
             self._viewer.add_points(data, **settings)
         self.about.setText(_NO_STORE)
         self.about.setVisible(found is None)
-        self.journey.follow(found)
-        self.report.gallery.follow(found, self.journey.movies, self.elsewhere.folder)
+        self._travel(found)
         self._reading_report.cancel()
         self.report.show_report(None)
         kept = self._kept()
-        self.teaching.follow(found, kept["labels"], kept["out"])
+        self.teaching.follow(found, kept["labels"], kept["out"], kept["settings"])
         self.using.follow(found, "")
         self.using.probe.set_text(kept["folder"])
+
+    def _travel(self, found: cellvjepa.Embeddings | None) -> None:
+        """Take journeys and pictures from this store."""
+        self.journey.follow(found)
+        self.report.gallery.follow(found, self.journey.movies, self.elsewhere.folder)
+        self.report.hide_windows()
 
     def _layers(self) -> list[Any]:
         return stores_in(self._viewer).get(str(self._found.path), []) if self._found is not None else []
 
-    def _kept(self) -> dict[str, str]:
+    def _kept(self) -> dict[str, Any]:
         """Return what the layers of the store remember."""
-        kept = {"labels": "", "out": "", "folder": ""}
+        kept: dict[str, Any] = {"labels": "", "out": "", "folder": "", "settings": {}}
         if self._found is not None:
             usual = self._found.path.with_name(f"{self._found.path.name.removesuffix('.zarr')}_labels.csv")  # where docks write labels
             kept["labels"] = recalled(self._layers()).file or (str(usual) if usual.is_file() else "")
         for layer in self._layers():
             noted = layer.metadata.get(PROBE_KEY)
             if isinstance(noted, dict):
-                kept |= {name: str(value) for name, value in noted.items() if name in kept and value}
+                kept |= {name: value for name, value in noted.items() if name in kept and value and isinstance(value, type(kept[name]))}
         return kept
 
     def _look_again(self) -> None:
@@ -153,7 +158,12 @@ class ProbeWidget(Docked):
 
     def _remember(self) -> None:
         """Note in the layers of the store what is chosen."""
-        noted = {"labels": self.teaching.labels.text(), "out": self.teaching.out.text(), "folder": self.using.probe.text()}
+        noted = {
+            "labels": self.teaching.labels.text(),
+            "out": self.teaching.out.text(),
+            "folder": self.using.probe.text(),
+            "settings": self.teaching.changed_settings(),
+        }
         for layer in self._layers():
             layer.metadata[PROBE_KEY] = noted
 
@@ -175,6 +185,7 @@ class ProbeWidget(Docked):
 
     def _show_applied(self, applied: Applied) -> None:
         self._found = applied.found
+        self._travel(applied.found)  # layers that are added on the way have the predictions, too
         show_columns(self._viewer, applied.found, applied.columns, "predicted")
 
     def _open_explore(self) -> None:

@@ -19,9 +19,9 @@ from napari_cellvjepa.probe.tables import CountsTable, ScoresTable
 
 _NOTHING = "Train a probe, or choose the folder of one under <b>Use</b>: its report is shown here."
 _WHY = (
-    "Why they differ: windows of one track share pixels, and cells of one movie share its light. Split by group, no window is asked that shares "
-    "them with one that was learnt from. Split row by row, many do, and are recognised rather than understood: only the first score says what to "
-    "expect of new cells."
+    "Brackets: 95 % intervals. Why two splits: windows of one track share pixels, and cells of one movie share its light. Split by group, no window "
+    "is asked that shares them with one that was learnt from. Split row by row, many do, and are recognised rather than understood: only the first "
+    "score says what to expect of new cells."
 )
 _ALL = "all"
 
@@ -111,7 +111,7 @@ class Report(QWidget):
         """Show a report, whose windows are rows of a store; None: there is none."""
         self._report = report
         self._row_of = {} if found is None else {str(clip): row for row, clip in enumerate(found.table["clip_id"])}
-        self._shown.hide()
+        self.hide_windows()
         for widget in (self.open, *self._parts):
             widget.setVisible(report is not None)
         if report is None:
@@ -194,6 +194,10 @@ class Report(QWidget):
         self.caption.setText(f"{text}, the surest first." if pairs else f"{text}." if not len(places) else "These windows are not in this store.")
         self._shown.show()
         self.gallery.show_rows([row for row, _ in pairs], [f"{taken} {certain:.2f}" for _, certain in pairs])
+
+    def hide_windows(self) -> None:
+        """Put the gallery away until a number is clicked."""
+        self._shown.hide()
 
     def cancel(self) -> None:
         """Give up reading pictures."""

@@ -59,12 +59,12 @@ class _Table(QTableWidget):
 
 
 class ScoresTable(_Table):
-    """Each score, split by group with its interval, split row by row, and of guessing."""
+    """Each score, split by group with its 95 % interval, split row by row, and of guessing."""
 
     def show_scores(self, scores: Sequence[cellvjepa.ScoreLine]) -> None:
         """Show these scores; columns of which nothing is known are left out."""
-        columns = [("score", [line.name for line in scores]), ("by group [95 %]", [str(line.grouped) for line in scores])]
-        for title, values in (("row by row", [line.by_rows for line in scores]), ("guessing", [line.guessing for line in scores])):
+        columns = [("score", [line.name for line in scores]), ("by group", [str(line.grouped) for line in scores])]
+        for title, values in (("by row", [line.by_rows for line in scores]), ("guessing", [line.guessing for line in scores])):
             if not all(map(math.isnan, values)):
                 columns.append((title, ["" if math.isnan(value) else f"{value:.2f}" for value in values]))
         self.fill([title for title, _ in columns], list(zip(*(texts for _, texts in columns), strict=True)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 import cellvjepa
@@ -19,26 +19,10 @@ from napari_cellvjepa.parts.command import CopyCommand
 from napari_cellvjepa.parts.form import SectionForm
 from napari_cellvjepa.parts.work import Work
 from napari_cellvjepa.probe.amounts import HINT, Amounts
+from napari_cellvjepa.probe.choices import GroupBox, KindBox
 from napari_cellvjepa.probe.learning import Learning
 from napari_cellvjepa.probe.request import Training, train
 
-AUTOMATIC = "automatic"
-_KINDS = {
-    "linear": "linear (default)",
-    "attentive": "attentive: asks where and when to look",
-    "knn": "k nearest neighbours",
-    "auto": "auto: what does best on an inner split",
-}
-_WHY_LINEAR = (
-    "<qt><b>linear</b>: logistic regression on the vectors of the store; seconds. It is the default because with few labels it did best in our "
-    "measurements (workflows/studies/few_labels.md).<br><b>attentive</b>: reads all tokens of each clip, for which it needs the movies and the model "
-    "again; minutes.<br><b>knn</b>: the most similar labelled windows vote.<br><b>auto</b>: tries all, and leaves linear only for what is surely "
-    "better on an inner split.</qt>"
-)
-_WHY_GROUPS = (
-    "<qt>Windows of one group never stand on both sides of a split, so the score holds for other groups. <b>automatic</b>: the coarsest level that "
-    "there is enough of (experiment, plate, well, movie; within a movie cell families or blocks of time).</qt>"
-)
 _ELSEWHERE = ("kind", "group", "event_threshold", "event_min_frames", "event_gap_frames", "suggest_representatives")
 _SETTLE_MS = 400  # after typing, before labels are counted
 
@@ -61,7 +45,6 @@ class Teaching(QWidget):
         super().__init__()
         self._found: cellvjepa.Embeddings | None = None
         self._work: Work | None = None
-        self._suggested = ""
         self._make_parts()
         self._lay_out()
         self._settling = QTimer(self)
@@ -71,8 +54,10 @@ class Teaching(QWidget):
         self.labels.changed.connect(self._settling.start)
         self.labels.changed.connect(self.chosen)
         self.out.changed.connect(self.chosen)
+        for edited in (self.kind.activated, self.group.activated, self.options.edited):
+            edited.connect(self.chosen)
         self.group.activated.connect(self._settling.start)
-        self.amounts.columns_known.connect(self._show_columns)
+        self.amounts.columns_known.connect(self.group.offer)
         self.options.edited.connect(self._settling.start)
         self.start.clicked.connect(self._start)
         self.stop.clicked.connect(self._stop)
@@ -81,17 +66,7 @@ class Teaching(QWidget):
     def _make_parts(self) -> None:
         self.labels = PathLine("labels.csv", {"Label file …": _ask_labels})
         self.labels.setToolTip(f"<qt>{HINT} Columns: movie, track_id, label; t_start, t_stop where a label is for some frames only.</qt>")
-        self.kind = QComboBox()
-        for kind, text in _KINDS.items():
-            self.kind.addItem(text, kind)
-        self.kind.setCurrentIndex(list(_KINDS).index(cellvjepa.Config().probe.kind))
-        self.kind.setToolTip(_WHY_LINEAR)
-        self.group = QComboBox()
-        self.group.addItem(AUTOMATIC)
-        self.group.setToolTip(_WHY_GROUPS)
-        for box in (self.kind, self.group):
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(10)
+        self.kind, self.group = KindBox(), GroupBox()
         self.out = PathLine("folder to write", {"Folder for the probe …": _ask_folder})
         self.out.setToolTip(
             "<qt>Gets the probe, its report and its tables; <tt>cellvjepa predict --probe</tt> reads it. A probe that is there is replaced.</qt>"
@@ -142,21 +117,23 @@ class Teaching(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
 
-    def follow(self, found: cellvjepa.Embeddings | None, labels: str = "", folder: str = "") -> None:
+    def follow(self, found: cellvjepa.Embeddings | None, labels: str = "", folder: str = "", settings: Mapping[str, Any] | None = None) -> None:
         """Teach probes of this store from now on.
 
         Parameters
         ----------
         labels, folder
             Label file and folder that its layers remember; empty: those that are suggested.
+        settings
+            Those of the section ``probe`` that are not the default, as its layers remember them.
         """
         self.cancel()
         self._found = found
         stem = "" if found is None else str(found.path.with_name(found.path.name.removesuffix(".zarr")))
-        self._suggested = f"{stem}_probe" if stem else ""
         self.labels.set_text(labels)
-        self.out.set_text(folder or self._suggested)
-        self._offer_groups(() if found is None else _columns_of(found))
+        self.out.set_text(folder or (f"{stem}_probe" if stem else ""))
+        self.group.offer(())
+        self._show_settings(settings or {})
         self._count()
 
     def request(self) -> Training:
@@ -184,24 +161,25 @@ class Teaching(QWidget):
         UserError
             If a value is not allowed.
         """
-        group = None if self.group.currentIndex() == 0 else self.group.currentText()
-        return self.options.value().model_copy(update={"kind": self.kind.currentData(), "group": group})
+        return self.options.value().model_copy(update={"kind": self.kind.chosen(), "group": self.group.chosen()})
 
-    def show_settings(self, settings: Any) -> None:
-        """Show the settings that a probe was made with."""
+    def changed_settings(self) -> dict[str, Any]:
+        """Return the settings that are not the default, as plain values; none while one of them is not allowed."""
         try:
-            section = type(cellvjepa.Config().probe).model_validate(settings)
-        except ValueError:
-            return  # of another version
-        self.options.show_values(section)
-        self.kind.setCurrentIndex(self.kind.findData(section.kind))
-        self.choose_group(section.group or AUTOMATIC)
+            found, usual = (section.model_dump(mode="json") for section in (self.settings(), cellvjepa.Config().probe))
+        except cellvjepa.UserError:
+            return {}
+        return {name: value for name, value in found.items() if value != usual[name]}
 
-    def choose_group(self, name: str) -> None:
-        """Choose a column to group by."""
-        if self.group.findText(name) < 0:
-            self.group.addItem(name)
-        self.group.setCurrentText(name)
+    def _show_settings(self, changed: Mapping[str, Any]) -> None:
+        usual = cellvjepa.Config().probe
+        try:
+            section = type(usual).model_validate({**usual.model_dump(), **changed})
+        except ValueError:
+            section = usual  # they are of another version
+        self.options.show_values(section)
+        self.kind.choose(section.kind)
+        self.group.choose(section.group)
 
     def cancel(self) -> None:
         """Give up all work."""
@@ -212,17 +190,12 @@ class Teaching(QWidget):
             self._work = None
             self._be_busy(False)
             self.learning.end()
+            self.status.setText("")
 
     @property
     def under_way(self) -> bool:
         """Whether a probe is being trained."""
         return self._work is not None
-
-    def _offer_groups(self, names: tuple[str, ...]) -> None:
-        chosen = self.group.currentText()
-        self.group.clear()
-        self.group.addItems([AUTOMATIC, *dict.fromkeys(("lineage", "field", "time", *names))])
-        self.group.setCurrentIndex(max(0, self.group.findText(chosen)))
 
     def count_again(self) -> None:
         """Count the labels soon: the file may have changed."""
@@ -236,9 +209,6 @@ class Teaching(QWidget):
             self.amounts.count(None if self._found is None else self._found.path, self.labels.text(), self.settings())
         except cellvjepa.UserError as error:
             self.amounts.setText(str(error))
-
-    def _show_columns(self, columns: tuple[str, ...]) -> None:
-        self._offer_groups((*(() if self._found is None else _columns_of(self._found)), *columns))
 
     def _start(self) -> None:
         try:
@@ -295,12 +265,6 @@ def _trained(
 ) -> None:
     """Train (in the other thread); what has been written is noted, also where it was cancelled too late."""
     written.append(train(request, watch, progress))
-
-
-def _columns_of(found: cellvjepa.Embeddings) -> tuple[str, ...]:
-    """Return columns of a store that say where a row comes from."""
-    own = ("well", "plate", "experiment", "donor", "group")
-    return tuple(name for name in own if name in found.table)
 
 
 def _ask_labels(parent: QWidget) -> str:

@@ -101,6 +101,10 @@ def open_sight(asked: Asked, progress: cellvjepa.Progress, shape: cellvjepa.Clip
     movie = cellvjepa.with_levels(asked.movie)
     own = found.provenance.clip_shape if found else cellvjepa.ClipShape.of(config.embed.clip(config.clip))
     wanted = shape or replace(own, channels=(asked.channel,))
+    if found and replace(wanted, channels=None) != replace(own, channels=None):
+        raise cellvjepa.UserError(
+            "the probe was made for other clips than those of the cell's store", "choose another place for the clip", asked.store
+        )
     clip = cellvjepa.clip_of_row(found, asked.row, movie) if found else around(movie, wanted, asked.place)
     places = cellvjepa.places_in_clip(movie, clip, wanted, encoder.shape.tubelet)
     return Sight(encoder, config, cellvjepa.Source.of(card, model, [movie.uri]), movie, wanted, clip, places)

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QPushButton,
@@ -69,7 +68,7 @@ class SurprisePage(QWidget):
         self.refit = QCheckBox("fit to this movie")
         self.refit.setChecked(True)
         self.refit.setToolTip("<qt>Else what the predictor says by itself, as trained: little more than how unusual a place looks.</qt>")
-        self.ends = QCheckBox("list the first and the last frames too")
+        self.ends = QCheckBox("list first and last frames too")
         self.ends.setToolTip("<qt>They are foretold from one side only, and therefore surprise more than others.</qt>")
         self.folder = PathLine("not kept", {"Folder to keep the map in …": _ask_folder})
         self.folder.setToolTip("<qt>The map is written there as OME-Zarr; one that is there already is shown at once. Empty: it is not kept.</qt>")
@@ -88,21 +87,17 @@ class SurprisePage(QWidget):
             self._list(layer.metadata[MAP_KEY]["events"])
 
     def _lay_out(self, about: QLabel) -> None:
-        line = QHBoxLayout()
-        line.addWidget(self.seen, 1)
-        line.addWidget(self.refit)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Foretold from", line)
+        form.addRow("Foretold from", self.seen)
+        form.addRow("", self.refit)
         form.addRow("Keep in", self.folder)
-        form.addRow(self.ends)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.show_map, 1)
-        buttons.addWidget(self.copy)
+        form.addRow("", self.ends)
         layout = QVBoxLayout(self)
         layout.addWidget(about)
         layout.addLayout(form)
-        layout.addLayout(buttons)
+        layout.addWidget(self.show_map)
+        layout.addWidget(self.copy)
         layout.addWidget(self.list, 1)
 
     def look(self) -> None:

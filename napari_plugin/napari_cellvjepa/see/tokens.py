@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +45,8 @@ class Tokens:
         The components that they are painted with.
     painted
         The steps that are painted.
-    clicked
-        The token that others are compared with.
+    clicked, clicked_D
+        The token that others are compared with, and its numbers.
     likeness_tzyx
         float32: how much each token is like it; NaN where nothing has been compared.
     """
@@ -59,6 +60,7 @@ class Tokens:
     painted_with: cellvjepa.TokenColours | None = None
     painted: set[int] = dataclasses.field(default_factory=set)
     clicked: Token | None = None
+    clicked_D: npt.NDArray[np.float32] | None = None
     likeness_tzyx: npt.NDArray[np.float32] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,31 +75,34 @@ class Tokens:
 
     def paint(self) -> bool:
         """Paint what has been computed and is not painted, or was painted with other components; tell whether there was any."""
-        if self.colours is None:
+        colours = self.colours  # the other thread may find better ones meanwhile
+        if colours is None:
             return False
-        if self.colours is not self.painted_with:
-            self.painted_with, self.painted = self.colours, set()
+        if colours is not self.painted_with:
+            self.painted_with, self.painted = colours, set()
         new = [step for step in self.field.steps if step not in self.painted]
         for step in new:
-            self.canvas_tzyx4[step, ..., :3] = self.colours.rgb(self.field.tokens(step))
-            self.canvas_tzyx4[step, ..., 3] = 255
+            with contextlib.suppress(KeyError):  # it has been forgotten meanwhile, to make room for others
+                self.canvas_tzyx4[step, ..., :3] = colours.rgb(self.field.tokens(step))
+                self.canvas_tzyx4[step, ..., 3] = 255
         self.painted.update(new)
         return bool(new)
 
+    def click(self, token: Token) -> None:
+        """Compare with another token from now on, whose tokens are there."""
+        self.clicked, self.clicked_D = token, self.field.tokens(token[0])[token[1:]].copy()
+        self.likeness_tzyx[:] = np.nan
+
     def compare(self, shown: int | None) -> None:
         """Compare tokens with the one that was clicked, as far as that has not been done: all, or of very many those of the step that is shown."""
-        if self.clicked is None:
+        if self.clicked_D is None:
             return
         steps = self.field.steps
-        few = len(steps) * self.field.tokens(self.clicked[0]).size <= _AT_ONCE
+        few = len(steps) * self.field.places.grid.per_step * len(self.clicked_D) <= _AT_ONCE
         for step in steps:
             if (few or step == shown) and np.isnan(self.likeness_tzyx[step]).all():
-                self.likeness_tzyx[step] = self.field.similarity(self.clicked, step)
-
-    def click(self, token: Token) -> None:
-        """Compare with another token from now on."""
-        self.clicked = token
-        self.likeness_tzyx[:] = np.nan
+                with contextlib.suppress(KeyError):
+                    self.likeness_tzyx[step] = cellvjepa.token_similarity(self.field.tokens(step), self.clicked_D)
 
     def lay(self, values: npt.NDArray[Any], fill: float) -> tuple[npt.NDArray[Any], cellvjepa.TokenPlaces]:
         """Return values of all tokens, (t, z, y, x, ...), and where they lie."""

@@ -115,7 +115,8 @@ class _Sources:
                 self.movies[uri] = cellvjepa.levelled([cellvjepa.open_movie(uri, str(entry["movie_name"]))])[0]
             except cellvjepa.UserError as error:
                 self.movies[uri] = error
-        return _there(self.movies[uri])
+        movie: cellvjepa.Movie = _there(self.movies[uri])
+        return movie
 
     def _image(self, movie: cellvjepa.Movie, channel: str) -> LayerData:
         if movie.uri not in self.images:

@@ -62,7 +62,7 @@ def test_a_branch_of_one_movie_is_that_movie() -> None:
     [
         ("", [0, 1, 2, 3, 4]),
         ("DAY1", [0, 1]),
-        ("day1 b", [1]),
+        ("day1 b.t", [1]),
         ("3 channels", [1, 2]),
         ("13 channels", [3]),
         ("channels  3", [1, 2, 3]),
@@ -72,7 +72,7 @@ def test_a_branch_of_one_movie_is_that_movie() -> None:
         ("well b3", [2, 3]),
         ("40 x 50", [0, 1, 2, 3, 4]),
         ("problem", [0, 1, 2, 3, 4]),  # the pixel size is unknown
-        ("a.tif (", []),
+        ("a.tif ((", []),
         ("nothing like it", []),
     ],
 )

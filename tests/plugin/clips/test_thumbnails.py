@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 import cellvjepa
 from napari_cellvjepa.clips import reading
@@ -204,3 +205,37 @@ def test_two_threads_open_an_archive_once(found: cellvjepa.Embeddings, monkeypat
         thread.join()
     assert len(opened) == 1
     assert len({id(movie) for movie in results}) == 1
+
+
+@pytest.fixture
+def stacks(run_folder: Path, tmp_path: Path) -> cellvjepa.Embeddings:
+    """A store of one movie of two channels and three planes: phase, and in the last plane gfp in the left half."""
+    pixels = np.random.default_rng(0).integers(0, 20, (8, 3, 2, 32, 32)).astype(np.uint16)
+    pixels[:, :, 0, :, 16:] += 500
+    pixels[:, 2, 1, :, :16] += 900
+    (tmp_path / "archive").mkdir()
+    tifffile.imwrite(tmp_path / "archive" / "z.ome.tif", pixels, metadata={"axes": "TZCYX", "Channel": {"Name": ["phase", "gfp"]}})
+    archive = cellvjepa.open_archive(tmp_path / "archive")
+    movies = [cellvjepa.with_levels(movie) for movie in archive.movies]
+    encoder, card = cellvjepa.load_encoder(run_folder)
+    config = cellvjepa.Config.model_validate(card.provenance["config"])
+    shape = cellvjepa.ClipShape.of(config.clip)
+    windows = cellvjepa.grid_windows(movies, shape)
+    source = cellvjepa.Source.of(card, run_folder, [tmp_path / "archive"])
+    return cellvjepa.open_store(cellvjepa.embed_windows(encoder, movies, windows, shape, config.embed, tmp_path / "z.zarr", source))
+
+
+def test_channels_lie_over_each_other_in_colour_and_stacks_are_flat(stacks: cellvjepa.Embeddings, qtbot: Any) -> None:
+    thumbnails = Thumbnails()
+    thumbnails.follow(stacks, Movies(stacks))
+    thumbnails.want([0])
+    wait(thumbnails, qtbot)
+    moving = thumbnails.get(0)
+    assert moving is not None, thumbnails.problem(0)
+    assert moving.frames.shape[1:] == (96, 96, 3)
+    clip = cellvjepa.clip_of_row(stacks, 0, Movies(stacks).movie("z.ome.tif", lambda *_: None))
+    border = (16 - clip.x0) * 96 // clip.extent[2]
+    left, right = moving.frames[0, :, : border - 8].mean((0, 1)), moving.frames[0, :, border + 8 :].mean((0, 1))
+    assert left[1] > 200 > 60 > left[0]  # green
+    np.testing.assert_allclose(right, right[0], atol=12)  # grey
+    assert right[0] > 120

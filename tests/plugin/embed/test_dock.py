@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image, Points
 from qtpy.compat import isalive
 
 import cellvjepa
 from napari_cellvjepa.embed import dock as dock_module
+from napari_cellvjepa.embed import model_line
 from napari_cellvjepa.embed.dock import EmbedWidget
-from napari_cellvjepa.embed.request import Done, Request
+from napari_cellvjepa.embed.request import Begun, Done, Request
+from napari_cellvjepa.embed.so_far import UNFINISHED_KEY
 from napari_cellvjepa.layers.points import STORE_KEY
 
 Dock = Callable[..., tuple[Any, EmbedWidget]]
@@ -31,8 +34,11 @@ class Held:
         self.requests: list[Request] = []
         self.begun, self.let_go, self.over = threading.Event(), threading.Event(), threading.Event()
 
-    def __call__(self, request: Request, progress: cellvjepa.Progress) -> Done:
+    def __call__(self, request: Request, progress: cellvjepa.Progress, begun: Callable[[Begun], object]) -> Done:
         self.requests.append(request)
+        found = cellvjepa.open_store(self.store)
+        rows = np.arange(10) % len(found)
+        begun(Begun(self.store, found.table.iloc[rows].reset_index(drop=True), np.arange(10)[::-1], found.provenance.clip_shape))
         try:
             while not self.let_go.wait(0.002):
                 progress("embedding", 3, 10)
@@ -64,7 +70,7 @@ def begin(qtbot: Any, viewer: Any, widget: EmbedWidget, toy: Path, run_folder: P
 
 
 def finished(qtbot: Any, widget: EmbedWidget) -> None:
-    qtbot.waitUntil(lambda: widget.start.isEnabled(), timeout=60_000)
+    qtbot.waitUntil(lambda: widget.start.isEnabled(), timeout=300_000)
 
 
 def points_of(viewer: Any) -> list[Points]:
@@ -294,8 +300,8 @@ def test_a_pasted_path_may_have_quotes_and_a_tilde(qtbot: Any, bare: Bare, held:
 def test_dialogs_fill_in_paths(bare: Bare, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _, widget = bare
     monkeypatch.setattr(dock_module.QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "there" / "a.zarr"), ""))
-    monkeypatch.setattr(dock_module.QFileDialog, "getExistingDirectory", lambda *_, **__: "/a/run")
-    monkeypatch.setattr(dock_module.QFileDialog, "getOpenFileName", lambda *_, **__: ("", ""))
+    monkeypatch.setattr(model_line.QFileDialog, "getExistingDirectory", lambda *_, **__: "/a/run")
+    monkeypatch.setattr(model_line.QFileDialog, "getOpenFileName", lambda *_, **__: ("", ""))
     widget.store.ask(0)
     widget.model.ask(0)
     assert widget.store.text() == str(tmp_path / "there" / "a.zarr")
@@ -313,3 +319,83 @@ def test_the_same_store_can_be_asked_for_again(qtbot: Any, bare: Bare, toy: Path
         finished(qtbot, widget)
         assert len(points_of(viewer)) == times
     shutil.rmtree(tmp_path / "again.zarr")
+
+
+def so_far(viewer: Any) -> list[Points]:
+    return [layer for layer in viewer.layers if UNFINISHED_KEY in layer.metadata]
+
+
+def test_windows_that_are_done_are_shown_while_the_others_are_computed(
+    qtbot: Any, dock: Dock, toy: Path, run_folder: Path, held: Held, notices: list[str]
+) -> None:
+    viewer, widget = dock()
+    begin(qtbot, viewer, widget, toy, run_folder, held)
+    active = viewer.layers.selection.active
+    qtbot.waitUntil(lambda: len(so_far(viewer)) == 1, timeout=30_000)
+    (layer,) = so_far(viewer)
+    assert np.flatnonzero(layer.shown).tolist() == [7, 8, 9]  # the first three in the order in which they are done
+    assert layer.name == "toy: 3 of 10 so far"
+    assert viewer.layers.selection.active is active
+    assert layer not in [widget.cells.itemData(i) for i in range(widget.cells.count())]
+    assert widget.cells.findText(layer.name) < 0
+    assert not points_of(viewer)  # nothing that Explore would take for a store
+    held.let_go.set()
+    finished(qtbot, widget)
+    assert not so_far(viewer)
+    assert len(points_of(viewer)) == 1
+
+
+@pytest.mark.parametrize("how", ["cancel", "close", "removed"])
+def test_nothing_of_an_unfinished_store_is_left(qtbot: Any, dock: Dock, toy: Path, run_folder: Path, held: Held, how: str) -> None:
+    viewer, widget = dock()
+    begin(qtbot, viewer, widget, toy, run_folder, held)
+    qtbot.waitUntil(lambda: len(so_far(viewer)) == 1, timeout=30_000)
+    if how == "cancel":
+        widget.stop.click()
+        finished(qtbot, widget)
+    elif how == "close":
+        viewer.window.remove_dock_widget(widget)
+        qtbot.waitUntil(held.over.is_set)
+    else:
+        viewer.layers.clear()
+        held.let_go.set()
+        finished(qtbot, widget)
+        assert len(points_of(viewer)) == 1
+    assert not so_far(viewer)
+
+
+def test_windows_that_are_added_to_a_store_are_not_shown_as_they_come(qtbot: Any, bare: Bare, toy: Path, run_folder: Path, held: Held) -> None:
+    """Of these it is not known which come first."""
+    viewer, widget = bare
+    begin(qtbot, viewer, widget, toy, run_folder, held)
+    assert widget._so_far is not None
+    widget._so_far.remove()
+    widget._so_far.show(2, 4)
+    assert not so_far(viewer)
+    held.let_go.set()
+    finished(qtbot, widget)
+
+
+def test_the_form_begins_with_how_the_encoders_own_run_embeds(qtbot: Any, bare: Bare, run_folder: Path) -> None:
+    """As the command does: else the window and the command line would give different embeddings."""
+    _, widget = bare
+    assert "encoder_tiny comes along" in widget.about_model.text()
+    widget.model.set_text(str(run_folder))
+    qtbot.waitUntil(lambda: widget.about_model.text() == "clips of 8 frames, 32 x 32 px", timeout=10_000)
+    assert widget.options.value() == cellvjepa.encoder_config(run_folder).embed
+    widget.use_model(Path("encoder_tiny"))
+    assert widget.about_model.text() == "clips of 16 frames, 64 x 64 px"
+    widget.use_model(run_folder / "nothing")
+    assert widget.about_model.text() == "there is no encoder here"
+
+
+def test_encoders_of_recent_runs_are_offered(qtbot: Any, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELLVJEPA_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "unfinished").mkdir()
+    for run in (run_folder, tmp_path / "unfinished"):
+        cellvjepa.remember_run(run)
+    widget = EmbedWidget(ViewerModel())
+    qtbot.addWidget(widget)
+    for number, chosen in ((2, str(run_folder)), (3, "encoder_tiny")):
+        widget.model.ask(number)
+        assert widget.model.text() == chosen

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,11 @@ import pytest
 
 import cellvjepa
 from napari_cellvjepa.clips.thumbnails import nowhere
+from napari_cellvjepa.explore.dock import ExploreWidget
 from napari_cellvjepa.explore.pictures import Pictures, sampled
 from napari_cellvjepa.layers.store_movies import Movies
 from napari_cellvjepa.plot.palette import Colouring, colouring, plain
+from tests.plugin import mouse
 
 PATIENCE_MS = 120_000
 
@@ -104,3 +109,36 @@ def test_a_sample_of_many_is_quick_and_without_doubles() -> None:
     rows, text = sampled(np.arange(1_000_000), 200, seed=5)
     assert len(np.unique(rows)) == 200
     assert text == "200 of 1,000,000 cells, drawn at random with seed 5."
+
+
+def look_about(dock: ExploreWidget, store: Path, qtbot: Any) -> None:
+    """Look at the pictures of a selection, go to a cell, and hover over another one."""
+    dock.open_store(store)
+    qtbot.waitUntil(lambda: dock.found is not None, timeout=PATIENCE_MS)
+    dock.tabs.setCurrentWidget(dock.pictures)
+    dock.link.select(only(7, 2))
+    qtbot.waitUntil(lambda: dock.pictures.gallery.rows() == [2, 7], timeout=PATIENCE_MS)
+    grid = dock.pictures.gallery.grid
+    qtbot.waitUntil(lambda: grid.visualRect(grid.model().index(1, 0)).isValid(), timeout=PATIENCE_MS)
+    centre = grid.visualRect(grid.model().index(1, 0)).center()
+    mouse.click(grid.viewport(), (centre.x(), centre.y()))
+    qtbot.waitUntil(lambda: dock.shown_row == 7, timeout=PATIENCE_MS)
+    assert dock.pictures.gallery.rows() == [2, 7]
+    mouse.move(dock.plot._canvas.native, dock.plot.position_px(4))
+    qtbot.waitUntil(lambda: dock.hover.shown_row == 4, timeout=PATIENCE_MS)
+
+
+def test_in_the_dock_pictures_follow_selection_and_mouse_and_lead_to_cells(
+    make_napari_viewer: Callable[..., Any], mapped_store: Path, qtbot: Any
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = ExploreWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Explore")
+    look_about(dock, mapped_store, qtbot)
+    parts = (dock.pictures, dock.hover, dock.pictures.gallery.thumbnails, dock.pictures.gallery.grid)
+    gone = [weakref.ref(part) for part in parts]
+    viewer.window.remove_dock_widget(dock)
+    del dock, parts
+    qtbot.wait(100)
+    gc.collect()
+    assert [ref() for ref in gone] == [None] * 4

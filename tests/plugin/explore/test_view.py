@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_cellvjepa.explore import saving
 from napari_cellvjepa.explore.dock import ExploreWidget
 from napari_cellvjepa.explore.view import VIEW_KEY
-from napari_cellvjepa.plot.plotted import PLOT_KEY
+from napari_cellvjepa.plot.plotted import PLOT_KEY, Plotted
 from tests.plugin.explore.exploring import PATIENCE_MS, Explored, canvas, chosen, only, points_of
 
 
@@ -111,3 +111,26 @@ def test_where_a_picture_cannot_be_written_it_is_told(explored: Explored, tmp_pa
     qtbot.waitUntil(lambda: bool(notices), timeout=PATIENCE_MS)
     assert ".png or .svg" in notices[0]
     assert canvas(widget).isVisible()
+
+
+@pytest.mark.parametrize("plotted", [[1], "UMAP 1", ["UMAP 1", "UMAP 2", "no such column"], None])
+def test_columns_that_make_no_sense_are_left_out(plotted: Any) -> None:
+    class Columns:
+        """As much of a store's columns as the lists need."""
+
+        def axes(self) -> tuple[str, ...]:
+            return "UMAP 1", "UMAP 2", "x_um"
+
+        def colours(self) -> tuple[str, ...]:
+            return ("cluster",)
+
+        def first_axes(self) -> tuple[str, str]:
+            return "UMAP 1", "UMAP 2"
+
+    class Layer:
+        metadata = {PLOT_KEY: plotted}
+
+    lists = Plotted()
+    lists.offer(Columns(), [Layer()])  # type: ignore[arg-type]
+    assert lists.names() == ["UMAP 1", "UMAP 2", "cluster"]
+    lists.deleteLater()

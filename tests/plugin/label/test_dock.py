@@ -18,6 +18,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 import cellvjepa
+from napari_cellvjepa.explore.dock import ExploreWidget
 from napari_cellvjepa.label.cells import Cell
 from napari_cellvjepa.label.dock import LabelWidget
 from napari_cellvjepa.label.ring import NAME
@@ -187,6 +188,28 @@ def test_a_store_labels_windows_and_selected_rows(on_store: Docked, labels: Path
     press(viewer, qtbot, KEY.Key_Z, CTRL)
     ready(widget, qtbot)
     assert layer.features["label"].tolist() == [None] * 5 + ["resting", None, None]
+
+
+def test_explore_is_coloured_by_labels_as_they_are_given(on_store: Docked, mapped_store: Path, qtbot: Any) -> None:
+    viewer, widget = on_store
+    explore = ExploreWidget(viewer)
+    viewer.window.add_dock_widget(explore, name="Explore")
+    qtbot.waitUntil(lambda: len(explore.link.chosen_N) == 8, timeout=PATIENCE_MS)
+    widget.choose(Cell(MOVIE, 4))
+    press(viewer, qtbot, KEY.Key_2)
+    ready(widget, qtbot)
+    qtbot.waitUntil(lambda: explore.plotted.colour.findText("label") >= 0, timeout=PATIENCE_MS)
+    explore.plotted.colour.setCurrentText("label")
+    explore.plotted.colour_changed.emit()
+    assert explore.legend.texts() == ["moving  2", "not known  6"]
+    assert explore.drawing.colouring.kinds[0].colour == widget._classes["moving"]
+    widget.choose(Cell(MOVIE, 1))
+    press(viewer, qtbot, KEY.Key_1)
+    qtbot.waitUntil(lambda: explore.legend.texts() == ["moving  2", "resting  2", "not known  4"], timeout=PATIENCE_MS)
+    assert {kind.label: kind.colour for kind in explore.drawing.colouring.kinds[:2]} == {
+        name: widget._classes[name] for name in ("moving", "resting")
+    }
+    assert explore.found.path == mapped_store
 
 
 def test_points_and_label_images_are_clicked(on_store: Docked, toy: Path, qtbot: Any) -> None:

@@ -14,7 +14,7 @@ from napari.layers import Image, Labels, Points, Tracks
 
 import cellvjepa
 from napari_cellvjepa.layers import opening
-from napari_cellvjepa.layers.opening import get_reader, read_movie, read_store
+from napari_cellvjepa.layers.opening import get_reader, read_folder, read_movie, read_store
 
 
 def test_movies_and_stores_are_told_apart(toy: Path, toy_store: Path, tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_movies_and_stores_are_told_apart(toy: Path, toy_store: Path, tmp_path: 
     (image / "zarr.json").write_text(json.dumps({"node_type": "group", "attributes": {"ome": {}}}))
 
     assert get_reader(str(toy / "toy.ome.tif")) is read_movie
-    assert get_reader(str(frames)) is read_movie
+    assert get_reader(str(frames)) is read_folder
     assert get_reader(str(image)) is read_movie
     assert get_reader(str(toy_store)) is read_store
 
@@ -89,10 +89,11 @@ def test_a_broken_file_is_refused_in_one_readable_line(make_napari_viewer: Calla
 def test_a_folder_with_a_few_movies_opens_them_all(toy_archive: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = read_movie(str(toy_archive))
     assert [(settings["name"], settings["visible"]) for _, settings, _ in found] == [("field1.tif", True), ("field2.tif", False)]
-    assert [settings["name"] for _, settings, _ in read_movie(str(toy))] == ["toy.ome.tif"]  # and not its masks
+    own = [(settings["name"], kind) for _, settings, kind in read_movie(str(toy))]
+    assert own == [("toy.ome.tif", "image"), ("toy.ome.tif labels", "labels"), ("toy.ome.tif tracks", "tracks")]  # its masks are no movie
 
     monkeypatch.setattr(opening, "MOST_MOVIES", 1)
-    with pytest.raises(cellvjepa.UserError, match=r"there are 2 movies here \(field1\.tif, field2\.tif, \.\.\.\)\. open one of them"):
+    with pytest.raises(cellvjepa.UserError, match=r"there are 2 movies here \(field1\.tif, field2\.tif, \.\.\.\)\. open one of them, or use"):
         read_movie(str(toy_archive))
 
 
@@ -160,3 +161,28 @@ def test_labels_of_another_size_are_named_and_do_not_keep_the_movie_from_opening
     (tmp_path / "a_labels.tif").write_bytes(b"II*\0garbage")
     assert [kind for _, _, kind in read_movie(str(tmp_path / "a.tif"))] == ["image"]
     assert "The labels are not shown: " in said[-1]
+
+
+def test_a_folder_with_many_movies_goes_to_the_archive_dock(
+    make_napari_viewer: Callable[..., Any], toy_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    monkeypatch.setattr("napari_cellvjepa.archive.recent.recent_file", lambda: tmp_path / "recent")
+    monkeypatch.setattr(opening, "MOST_MOVIES", 1)
+    viewer = make_napari_viewer()
+    monkeypatch.setattr("napari.current_viewer", lambda: viewer)
+    assert viewer.open(toy_archive, plugin="cellvjepa") == []
+    dock = viewer.window.dock_widgets["Archive (cellvjepa)"]
+    qtbot.waitUntil(lambda: dock.found is not None, timeout=60_000)
+    assert [entry.movie.name for entry in dock.found.entries] == ["field1.tif", "field2.tif"]
+
+
+def test_a_large_store_is_read_in_another_thread(
+    make_napari_viewer: Callable[..., Any], two_fields: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    monkeypatch.setattr(opening, "ROWS_AT_ONCE", 15)
+    viewer = make_napari_viewer()
+    monkeypatch.setattr("napari.current_viewer", lambda: viewer)
+    viewer.open(two_fields.with_name("fields") / "b.ome.tif", plugin="cellvjepa")
+    assert viewer.open(two_fields, plugin="cellvjepa") == []
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=60_000)
+    assert [(layer.name, layer.visible) for layer in viewer.layers[2:]] == [("fields: a.ome.tif", False), ("fields: b.ome.tif", True)]

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 import cellvjepa
@@ -99,6 +101,17 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     made.let_go.set()
 
 
+def report_of(folder: Path, question: str) -> list[int]:
+    """Return the second line of a confusion matrix that a report holds."""
+    found: list[int] = cellvjepa.read_probe_report(folder).questions[question].confusion_KK[1].tolist()
+    return found
+
+
+def cell(widget: ProbeWidget, truth: int, answer: int) -> Any:
+    """Return a cell of the confusion matrix."""
+    return widget.report.confusion.item(truth, answer)
+
+
 def begin(widget: ProbeWidget, labels: Path, held: Held, qtbot: Any) -> None:
     widget.teaching.labels.set_text(str(labels))
     widget.teaching.start.click()
@@ -163,12 +176,13 @@ def test_from_labels_to_the_windows_behind_a_number(probed: Probed, labels: Path
     assert widget.tabs.currentWidget() is report
     found = cellvjepa.read_probe_report(tmp_path / "cells_probe")
     (question,) = found.questions.values()
-    counts = [[int(report.confusion.item(i, j).text()) for j in (0, 1)] for i in (0, 1)]
+    counts = [[int(cell(widget, i, j).text()) for j in (0, 1)] for i in (0, 1)]
     assert counts == question.confusion_KK.tolist()
-    report.confusion.scrollToItem(report.confusion.item(1, 0))
-    place = report.confusion.visualItemRect(report.confusion.item(1, 0)).center()
+    report.confusion.scrollToItem(cell(widget, 1, 0))
+    place = report.confusion.visualItemRect(cell(widget, 1, 0)).center()
     mouse.click(report.confusion.viewport(), (place.x(), place.y()))
     assert len(report.gallery.rows()) == counts[1][0] > 0
+    assert widget.found is not None
     table = widget.found.table.iloc[report.gallery.rows()]
     assert set(table["track_id"] % 2) == {1}
     assert f"{counts[1][0]} windows labelled <b>odd</b> and taken for <b>even</b>" in report.caption.text()
@@ -187,8 +201,8 @@ def test_the_command_makes_the_same_probe(probed: Probed, labels: Path, trained:
     assert words[-2:] == ["--set", "probe.bootstrap=20"]
     assert run(words[1:]) == 0
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "cells_probe" / "predictions.csv"), pd.read_csv(trained / "predictions.csv"))
-    widget.teaching.kind.setCurrentIndex(widget.teaching.kind.findData("knn"))
-    widget.teaching.choose_group("donor")
+    widget.teaching.kind.choose("knn")
+    widget.teaching.group.choose("donor")
     assert widget.teaching.request().words()[7:11] == ["--kind", "knn", "--group", "donor"]
 
 
@@ -231,11 +245,15 @@ def test_predictions_go_into_the_store_the_layers_and_the_plot(
 
 
 def test_closed_and_opened_again_it_is_all_back(
-    probed: Probed, labels: Path, trained: Path, tmp_path: Path, make: Callable[[Any], ProbeWidget], qtbot: Any
+    store: Path, labels: Path, trained: Path, tmp_path: Path, make: Callable[[Any], ProbeWidget], qtbot: Any
 ) -> None:
-    viewer, widget = probed
+    viewer = ViewerModel()
+    widget = ProbeWidget(viewer)
+    show(widget, store, qtbot)
     widget.teaching.labels.set_text(str(labels))
     widget.teaching.out.set_text(str(tmp_path / "elsewhere"))
+    widget.teaching.kind.choose("knn")
+    quickly(widget)
     show_probe(widget, trained, qtbot)
     widget.leave()
     again = make(viewer)
@@ -243,6 +261,7 @@ def test_closed_and_opened_again_it_is_all_back(
     assert again.teaching.labels.text() == str(labels)
     assert again.teaching.out.text() == str(tmp_path / "elsewhere")
     assert again.using.probe.text() == str(trained)
+    assert again.teaching.changed_settings() == {"kind": "knn", "bootstrap": 20}
 
 
 def test_cancelled_training_writes_nothing(probed: Probed, labels: Path, held: Held, tmp_path: Path, notices: list[str], qtbot: Any) -> None:
@@ -326,6 +345,30 @@ def test_a_probe_of_another_encoder_is_refused(probed: Probed, trained: Path, no
     assert widget.using.status.text() == notices[-1]
 
 
+def test_without_movies_an_attentive_probe_says_what_to_do(probed: Probed, labels: Path, notices: list[str], tmp_path: Path, qtbot: Any) -> None:
+    _, widget = probed
+    widget.teaching.labels.set_text(str(labels))
+    widget.teaching.kind.choose("attentive")
+    widget.teaching.start.click()
+    rested(widget, qtbot)
+    assert "an attentive probe needs the movies and the model again" in notices[-1]
+    assert "put them back, or use --kind linear" in notices[-1]
+    assert not (tmp_path / "cells_probe").exists()
+
+
+def test_a_picture_of_the_gallery_leads_to_its_cell(
+    make_napari_viewer: Callable[..., Any], make: Callable[[Any], ProbeWidget], toy_store: Path, qtbot: Any
+) -> None:
+    viewer = make_napari_viewer()
+    widget = make(viewer)
+    show(widget, toy_store, qtbot)
+    widget.report.gallery.chosen.emit(7)
+    qtbot.waitUntil(lambda: any(isinstance(layer, Image) for layer in viewer.layers), timeout=PATIENCE_MS)
+    # The second window of cell 4: frames 8 to 15 of 60 s each, at y = 36 px.
+    assert viewer.dims.point[0] == pytest.approx(11 * 60)
+    assert viewer.scene.camera.center[1] == pytest.approx(36 * 0.5, abs=1)
+
+
 def test_docks_of_two_viewers_know_nothing_of_each_other(probed: Probed, make: Callable[[Any], ProbeWidget], labels: Path) -> None:
     viewer, widget = probed
     other_viewer = ViewerModel()
@@ -373,5 +416,5 @@ def test_several_labels_at_once_are_asked_one_by_one(probed: Probed, tmp_path: P
     assert report.confusion.isHidden()
     report.question.setCurrentText("odd")
     assert not report.confusion.isHidden()
-    assert report.confusion.horizontalHeaderItem(0).text() == "not odd"
-    assert sum(int(report.confusion.item(1, j).text()) for j in (0, 1)) == 48
+    assert report.confusion.model().headerData(0, Qt.Orientation.Horizontal) == "not odd"
+    assert [int(cell(widget, 1, j).text()) for j in (0, 1)] == report_of(tmp_path / "several", "odd")

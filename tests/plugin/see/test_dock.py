@@ -118,7 +118,7 @@ def test_clicks_in_the_image_place_the_clip_and_ask_what_is_alike(seen: tuple[An
     assert value == pytest.approx(1, abs=1e-6)
     click_at(viewer, 7, 14.0, 22.0)
     assert likeness.get_value((7 * 60, 14 * 0.5, 22 * 0.5), world=True) == pytest.approx(1, abs=1e-6)
-    assert likeness.get_value((7 * 60, 22 * 0.5, 33 * 0.5), world=True) < 0.999
+    assert likeness.get_value((7 * 60, 22 * 0.5, 33 * 0.5), world=True) < 1 - 1e-5
     assert not notices
 
 
@@ -211,18 +211,22 @@ def test_two_viewers_do_not_meddle(bare: tuple[Any, SeeWidget], toy: Path, done:
     assert len(list(maps_in(other))) == 2
 
 
-def test_a_dock_that_is_closed_while_it_works_stops_and_leaves_nothing(seen: tuple[Any, SeeWidget], held: threading.Event, qtbot: Any) -> None:
-    viewer, widget = seen
+def test_a_dock_that_is_closed_while_it_works_stops_and_leaves_nothing(
+    make_napari_viewer: Callable[..., Any], toy: Path, held: threading.Event, qtbot: Any
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.open(toy / "toy.ome.tif", plugin="cellvjepa")
+    listeners = len(viewer.mouse_drag_callbacks)
+    _, widget = viewer.window.add_plugin_dock_widget("cellvjepa", "See")
     widget.masks.show_masks.click()
     qtbot.waitUntil(held.is_set, timeout=PATIENCE_MS)
     gone = weakref.ref(widget)
     viewer.window.remove_dock_widget(widget)
-    del widget, seen
+    del widget
     qtbot.waitUntil(lambda: _gone(gone), timeout=PATIENCE_MS)
     assert not list(maps_in(viewer))
+    assert len(viewer.mouse_drag_callbacks) == listeners
     viewer.dims.set_point(0, 60)  # nobody listens any more
-    click_at(viewer, 1, 20, 20)
-    assert not viewer.mouse_drag_callbacks or all("see" not in getattr(one, "__module__", "") for one in viewer.mouse_drag_callbacks)
 
 
 def _gone(reference: Any) -> bool:
