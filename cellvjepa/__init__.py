@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cellvjepa.cells.intensity import with_grid_intensity, with_intensity
     from cellvjepa.cells.label_images import cells_in_labels, check_labels
     from cellvjepa.cells.link import why_unlinked
-    from cellvjepa.cells.movie_cells import movie_cells
+    from cellvjepa.cells.movie_cells import cells_of_movie, movie_cells
     from cellvjepa.cells.movie_labels import movie_labels, nearby_labels
     from cellvjepa.cells.relabel import LinkedLabels, link_labels, save_cells, save_labels
     from cellvjepa.cells.segment import CellFinder, cell_finder, segment
@@ -135,6 +135,7 @@ _ROOM_OF = {
     "cell_finder": "cells.segment",
     "cells_in_labels": "cells.label_images",
     "check_labels": "cells.label_images",
+    "cells_of_movie": "cells.movie_cells",
     "check_movie": "movies.clip_shape",
     "checked_cells": "cells.table",
     "clip_at": "movies.clips",

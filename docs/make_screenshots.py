@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import napari
-import pandas as pd
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QSpinBox
@@ -131,13 +130,18 @@ def label(folder: Path) -> None:
             dock.classes.name.setText(name)
             QTest.keyClick(dock.classes.name, Qt.Key.Key_Return)
         until(lambda: not dock._typed.isActive() and dock.pen.book is not None)
-        cells = pd.read_csv(SAMPLE / "migration_nuclei" / "cells.csv")
-        longest = cells["track_id"].value_counts().index[:6]
-        for number, track in enumerate(longest):
-            dock.choose(Cell(dock.subject.movies[0], int(track)))
-            dock.press(1 + number % 2)
+        movie = dock.subject.movies[0]
+        for track in (1, 2, 3):
+            dock.choose(Cell(movie, track))
+            dock.press(1)
             until(lambda: not dock.pen.busy)
-        stage.viewer.dims.set_current_step(0, 22)
+        dock.choose(Cell(movie, 5))  # it has divided in frame 25
+        for frame, mark in ((20, dock.begin), (24, dock.end)):
+            stage.viewer.dims.set_current_step(0, frame)
+            mark()
+        dock.press(2)
+        until(lambda: not dock.pen.busy)
+        stage.viewer.dims.set_current_step(0, 23)
         stage.keep("label")
 
 

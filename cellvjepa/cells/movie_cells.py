@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from cellvjepa.cells.names import stem_of
-from cellvjepa.cells.table import ENDINGS, Cells, read_cells
-from cellvjepa.errors import UserError
+import pandas as pd
+
+from cellvjepa.cells.names import meant_names, stem_of
+from cellvjepa.cells.table import COLUMNS, ENDINGS, Cells, read_cells
+from cellvjepa.cells.tracks import cells_of_table, read_csv
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import Archive
 from cellvjepa.progress import Progress, silent
@@ -52,15 +54,46 @@ def movie_cells(movie: Movie, archive: Archive, *, progress: Progress = silent) 
         if not (_names_movies(table) or (len(below.movies) == 1 and Path(archive.root).is_dir())):
             continue
         (own_name,) = (one.name for one in below.movies if one.uri == movie.uri)
-        try:
-            cells = read_cells(table, below, progress=progress).of(own_name)
-        except UserError:
-            if len(archive.movies) == 1:
-                continue  # it may well be about other movies
-            raise
+        cells = _of_one(table, own_name, below, progress)
         if len(cells.table):
             return Cells(cells.table.assign(movie=movie.name)), table
     return None
+
+
+def cells_of_movie(path: Path, movie: Movie, *, progress: Progress = silent) -> Cells:
+    """Read the cells of one movie from a file that may be about many others as well.
+
+    Parameters
+    ----------
+    path
+        As for :func:`cellvjepa.cells.table.read_cells`.
+    movie
+        The movie.
+    progress
+        Told of frames and cells.
+
+    Returns
+    -------
+    Cells
+        Without rows where a table names other movies only.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read.
+    """
+    return _of_one(path, movie.name, Archive(str(path.parent), (movie,), ()), progress)
+
+
+def _of_one(path: Path, name: str, archive: Archive, progress: Progress) -> Cells:
+    if not _names_movies(path):
+        return read_cells(path, archive, progress=progress).of(name)
+    # Only rows of this movie are checked: a table of an archive has a million others.
+    table = read_csv(path)
+    written = table["movie"].fillna("").unique().tolist()
+    meant = meant_names(written, [movie.name for movie in archive.movies])
+    rows = table[table["movie"].isin([one for one, movie in zip(written, meant, strict=True) if movie == name])]
+    return Cells(pd.DataFrame(columns=list(COLUMNS))) if rows.empty else cells_of_table(rows, path, archive.movies).of(name)
 
 
 def _below(archive: Archive, folder: Path) -> Archive:
@@ -87,6 +120,8 @@ def _above(path: Path, root: Path) -> Iterator[Path]:
 
 
 def _names_movies(table: Path) -> bool:
+    if table.suffix != ".csv":
+        return False
     try:
         with table.open(encoding="utf-8-sig") as file:
             return "movie" in [name.strip().strip('"') for name in file.readline().replace(";", ",").replace("\t", ",").split(",")]

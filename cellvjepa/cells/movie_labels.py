@@ -13,7 +13,7 @@ from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_movie
 
 _FOLDERS = ("labels", "masks")
-_TIFF = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
+_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".zarr")
 
 
 def movie_labels(movies: Sequence[Movie], path: Path | None = None) -> dict[str, dict[str, Movie]]:
@@ -76,10 +76,10 @@ def nearby_labels(movie: Movie) -> dict[str, Movie]:
 
 def _beside(movie: Movie, folder: str = "") -> list[Path]:
     path = Path(movie.uri)
-    if not path.is_file():
+    if not (path.is_file() or (path.is_dir() and path.suffix == ".zarr")):
         return []
-    wanted = [path.parent / folder / f"{stem_of(path.name)}{ending}{suffix}" for ending in LABEL_ENDINGS for suffix in _TIFF]
-    return [image for image in wanted if image.is_file()]
+    wanted = [path.parent / folder / f"{stem_of(path.name)}{ending}{suffix}" for ending in LABEL_ENDINGS for suffix in _SUFFIXES]
+    return [image for image in wanted if image.exists()]
 
 
 def _own_name(image: Path, movie: Movie) -> str:

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cellvjepa.cells.movie_cells import movie_cells
+from cellvjepa.cells.movie_cells import cells_of_movie, movie_cells
 from cellvjepa.cells.movie_labels import movie_labels, nearby_labels
 from cellvjepa.errors import UserError
 from cellvjepa.movies.readers import Archive, open_archive
@@ -82,3 +82,15 @@ def test_labels_in_a_folder_beside_are_found_to_be_looked_at(archive: Archive) -
         tifffile.imwrite(folder / name, np.zeros((3, 8, 8), np.uint16), imagej=True, metadata={"axes": "TYX"})
     assert movie_labels([movie])[movie.name] == {}
     assert {name: Path(image.uri).name for name, image in nearby_labels(movie).items()} == {"labels": "a_labels.tif"}
+
+
+def test_rows_of_other_movies_are_passed_over_in_silence(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
+    (movie,) = (movie for movie in archive.movies if movie.name == "c.tif")
+    table_file = Path(archive.root) / "cells.csv"
+    assert cells_of_movie(table_file, movie).table["track_id"].tolist() == [2, 2]
+    (other,) = (movie for movie in archive.movies if movie.name == "day1/b.tif")
+    assert cells_of_movie(table_file, other).table.empty
+    assert caplog.text == ""
+    pd.concat([pd.read_csv(table_file), table(9, movie="c.tif").assign(t=77).head(1)]).to_csv(table_file, index=False)
+    assert len(cells_of_movie(table_file, movie).table) == 2
+    assert "1 of 3 rows is left out" in caplog.text  # its own rows that cannot be used are named

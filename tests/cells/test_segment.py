@@ -248,6 +248,9 @@ def test_a_large_canvas_takes_no_space_until_it_is_painted(make_movie: MakeMovie
     assert canvas.nbytes > 8e9
     assert sum(path.stat().st_size for path in canvas.path.rglob("*") if path.is_file()) < 1e5
     assert open_movie(canvas.path).pixels[500, 0, 0, 1005, 1005] == 1
+    assert LabelCanvas(canvas.path).largest() == canvas.largest() == 1
+    canvas[3, :2, :2] = [[4, 9], [0, 2]]
+    assert canvas.largest() == LabelCanvas(canvas.path).largest() == 9
 
 
 def test_what_is_no_canvas(make_movie: MakeMovie, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from napari_cellvjepa.probe.dock import ProbeWidget
 from tests.plugin import mouse
 from tests.plugin.label.driving import press, ready
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 300_000
 FIELDS = [f"field{n}.ome.tif" for n in (1, 2, 3)]
 CLASSES = ("migrating", "resting")
 EACH = 3  # windows that are labelled of each class and field

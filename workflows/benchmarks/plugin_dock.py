@@ -71,11 +71,11 @@ class Window:
     """A viewer with the dock in it."""
 
     def __init__(self) -> None:
-        import napari
+        from napari import Viewer  # first: it brings pydantic, which cannot be imported once Qt is there
         from napari.qt import get_qapp
 
         self.app = get_qapp()
-        self.viewer = napari.Viewer(show=True)
+        self.viewer = Viewer(show=True)
         self.viewer.window._qt_window.resize(1500, 1000)
         self.app.processEvents()
 

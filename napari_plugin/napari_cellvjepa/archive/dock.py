@@ -51,7 +51,7 @@ class ArchiveWidget(Docked):
         self._looking, self._opening = Latest(self), Latest(self)
         self._paths: list[str] = []
         self.found: Catalogue | None = None
-        self._open_single = False
+        self._at_once = False
         self._wanted = -1  # the movie that is being opened
         self.setAcceptDrops(True)
         self._make_parts()
@@ -121,8 +121,16 @@ class ArchiveWidget(Docked):
         self.open_session.clicked.connect(lambda: ask_and_open(self._viewer, self))
         self.save_session.clicked.connect(lambda: ask_and_save(self._viewer, self))
 
-    def open_paths(self, paths: Sequence[str | Path]) -> None:
-        """Look through folders with movies; a single movie is opened at once, a session or a store as napari would."""
+    def open_paths(self, paths: Sequence[str | Path], *, at_once: bool = True) -> None:
+        """Look through folders with movies, or open a session or a store.
+
+        Parameters
+        ----------
+        paths
+            Folders, files, addresses.
+        at_once
+            Whether a movie that is the only one is opened.
+        """
         wanted = [str(path) for path in paths]
         if len(wanted) == 1 and is_session(Path(wanted[0])):
             open_in(self._viewer, Path(wanted[0]))
@@ -132,7 +140,7 @@ class ArchiveWidget(Docked):
             self._opening.do(do, "Opening the store", partial(add_store, self._viewer), failed=self.details.tell)
             return
         self._opening.cancel()
-        self._paths = wanted
+        self._paths, self._at_once = wanted, at_once
         self.place.show_path(wanted[0] if len(wanted) == 1 else f"{len(wanted)} folders or files")
         self._show_catalogue(None)
         self.about.setText("Looking for movies …")
@@ -143,7 +151,7 @@ class ArchiveWidget(Docked):
             remember_archive(path if "://" in path else str(Path(path).absolute()))
         self.place.offer(recent_archives())
         self._show_catalogue(found)
-        if len(found.entries) == 1:
+        if self._at_once and len(found.entries) == 1:
             self.open_movie(0)
 
     def _show_catalogue(self, found: Catalogue | None) -> None:
@@ -255,7 +263,7 @@ class ArchiveWidget(Docked):
         found = state.get("paths")
         paths = [path for path in found if isinstance(path, str)] if isinstance(found, list) else []
         if paths and paths != self._paths:
-            self.open_paths(paths)
+            self.open_paths(paths, at_once=False)  # what was open comes with the session
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take files and folders."""

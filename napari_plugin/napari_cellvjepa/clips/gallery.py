@@ -38,6 +38,7 @@ class Gallery(QWidget):
         super().__init__()
         self._found: cellvjepa.Embeddings | None = None
         self.thumbnails = Thumbnails()
+        self.thumbnails.setParent(self)  # it ends with this widget, whoever forgets to cancel
         self._model = Rows(self._describe, self._tell_of)
         self._drawer = Drawer(self.thumbnails.get, self.thumbnails.problem)
         self.grid = Grid(self._model, self._drawer)

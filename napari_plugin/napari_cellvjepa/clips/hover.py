@@ -37,6 +37,7 @@ class HoverClip(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.resize(_SIDE_PX, _SIDE_PX + 2 * self.fontMetrics().lineSpacing() + 4)
         self.thumbnails = Thumbnails(_BUDGET_BYTES)
+        self.thumbnails.setParent(self)
         self.thumbnails.came.connect(self._show)
         self._found: cellvjepa.Embeddings | None = None
         self._row = -1

@@ -72,7 +72,8 @@ class ClassList(QWidget):
         self.list.setUniformRowHeights(True)
         self.list.setIconSize(QSize(_SWATCH_PX, _SWATCH_PX))
         self.list.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.list.setMinimumHeight(96)
+        self.list.setSizeAdjustPolicy(QAbstractItemView.SizeAdjustPolicy.AdjustToContents)
+        self.list.setMinimumHeight(76)
         header = self.list.header()
         header.setStretchLastSection(False)
         for column in range(len(_COLUMNS)):

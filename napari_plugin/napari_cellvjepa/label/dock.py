@@ -9,29 +9,23 @@ from typing import Any
 
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout
 
 import cellvjepa
 from napari_cellvjepa.label.cells import Cell
-from napari_cellvjepa.label.choice import SubjectChoice
 from napari_cellvjepa.label.classes import MOST_KEYS, with_colours
 from napari_cellvjepa.label.clicks import CellClicks
 from napari_cellvjepa.label.intervals import intervals_of
 from napari_cellvjepa.label.keys import Keys
 from napari_cellvjepa.label.over_time import OverTime
+from napari_cellvjepa.label.panel import Panel
 from napari_cellvjepa.label.point_labels import PointLabels
-from napari_cellvjepa.label.stack import stacked
-from napari_cellvjepa.label.steps import Steps
 from napari_cellvjepa.label.subject import Subject
-from napari_cellvjepa.label.suggesting import Suggesting
-from napari_cellvjepa.label.tally import Tally
-from napari_cellvjepa.label.target import Target
 from napari_cellvjepa.label.telling import told_of_cell, told_of_file
 from napari_cellvjepa.layers.journey import Journey
 from napari_cellvjepa.layers.label_memory import recalled, remember
 from napari_cellvjepa.layers.saying import described, renaming, saying
 from napari_cellvjepa.parts.docked import Docked
-from napari_cellvjepa.parts.label_form import LabelForm
 from napari_cellvjepa.parts.label_pen import LabelPen
 
 _TYPED_MS = 400
@@ -62,29 +56,18 @@ class LabelWidget(Docked):
         self._typed.setSingleShot(True)
         self._typed.setInterval(_TYPED_MS)
         self._make_parts()
-        self._lay_out()
         self._connect()
         self._enable()
         self.choice.offer()
 
     def _make_parts(self) -> None:
-        self.choice, self.form, self.tally, self.target = SubjectChoice(self._viewer), LabelForm(), Tally(), Target()
-        self.classes = self.tally.classes
-        self.suggesting, self.steps = Suggesting(), Steps()
-        self.about, self.status = QLabel(), QLabel()
-        for label in (self.about, self.status):
-            label.setWordWrap(True)
-
-    def _lay_out(self) -> None:
-        top = QWidget()
-        line = QFormLayout(top)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        line.addRow("Cells of", self.choice)
-        parts = (top, self.form, self.tally, None, self.about, self.target, self.steps, None, self.suggesting, self.status)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(2, 2, 2, 2)
-        outer.addWidget(stacked(parts, self.tally))
+        panel = Panel(self._viewer)
+        self.choice, self.form, self.tally, self.classes = panel.choice, panel.form, panel.tally, panel.tally.classes
+        self.target, self.steps, self.suggesting = panel.target, panel.steps, panel.suggesting
+        self.about, self.status = panel.about, panel.status
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(panel)
 
     def _actions(self) -> dict[str, Callable[[], object]]:
         """Return what the keys do."""

@@ -53,7 +53,7 @@ class Ring:
             self._layer.size = self._size(subject)
             return
         self.remove()
-        look = {"face_color": "transparent", "border_color": _NO_LABEL, "border_width": 0.08, "size": self._size(subject)}
+        look = {"face_color": "transparent", "border_color": _NO_LABEL, "border_width": 0.05, "size": self._size(subject)}
         self._layer = Points(data, name=NAME, **look, **space.settings())
         active = self._viewer.layers.selection.active
         self._viewer.layers.append(self._layer)

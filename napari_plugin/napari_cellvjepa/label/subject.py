@@ -15,6 +15,7 @@ from napari.layers import Image, Labels, Tracks
 import cellvjepa
 from napari_cellvjepa.label.cells import CellIndex
 from napari_cellvjepa.layers.linking import movie_layers, stores_in
+from napari_cellvjepa.layers.maps import is_map
 from napari_cellvjepa.layers.of_movies import MOVIE_KEY, Space
 from napari_cellvjepa.layers.saying import usual_label_file
 
@@ -64,9 +65,8 @@ class Subject:
 
 def layers_with_cells(viewer: Any) -> list[Any]:
     """Return the layers whose cells can be labelled without a store: tracks, and labels that have a time axis."""
-    return [
-        layer for layer in viewer.layers if (isinstance(layer, Tracks) and len(layer.data)) or (isinstance(layer, Labels) and layer.ndim in (3, 4))
-    ]
+    layers = [layer for layer in viewer.layers if not is_map(layer)]
+    return [layer for layer in layers if (isinstance(layer, Tracks) and len(layer.data)) or (isinstance(layer, Labels) and layer.ndim in (3, 4))]
 
 
 def movie_of(viewer: Any, layer: Any) -> str:

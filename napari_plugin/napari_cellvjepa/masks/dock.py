@@ -18,13 +18,12 @@ from napari_cellvjepa.masks import request, steps
 from napari_cellvjepa.masks.chosen import labels_of, mothers_in
 from napari_cellvjepa.masks.files import folder_beside, saved_file
 from napari_cellvjepa.masks.history import History
-from napari_cellvjepa.masks.pages import LinkPage, OutlinePage, SavePage, StartPage, caption
+from napari_cellvjepa.masks.pages import LinkPage, OutlinePage, SavePage, StartPage, caption, show_settings
 from napari_cellvjepa.masks.preview import PREVIEW_KEY, put_frame
 from napari_cellvjepa.masks.previewing import Previewing, channel_of
 from napari_cellvjepa.parts.busy import Busy
 from napari_cellvjepa.parts.choosers import LayerBox, PathLine
 from napari_cellvjepa.parts.docked import Docked
-from napari_cellvjepa.parts.form import SectionForm
 from napari_cellvjepa.parts.latest import Latest
 
 
@@ -50,7 +49,7 @@ class MasksWidget(Docked):
             event.connect(self._offer_layers)
         self.destroyed.connect(self._work.cancel)  # the window may be closed with the dock in it
         for form, kind in ((self.outline.form, "segmented"), (self.linking.form, "linked")):
-            _show(form, steps.last_settings(self._viewer, kind))
+            show_settings(form, steps.last_settings(self._viewer, kind))
         self._offer_layers()
 
     def _make_inputs(self) -> None:
@@ -286,21 +285,13 @@ class MasksWidget(Docked):
             self.folder.set_text(state["folder"])
         for form, key in ((self.outline.form, "segment"), (self.linking.form, "link")):
             if isinstance(state.get(key), dict):
-                _show(form, state[key])
+                show_settings(form, state[key])
 
     def leave(self) -> None:
         """Stop the work and let go of the viewer."""
         self._work.cancel()
         self._previewing.forget()
         super().leave()
-
-
-def _show(form: SectionForm, values: dict[str, Any]) -> None:
-    """Show values that were set before, as far as they are still allowed."""
-    try:
-        form.show_values(type(form.value()).model_validate({**form.value().model_dump(), **values}))
-    except ValueError:
-        return
 
 
 def _ask_folder(parent: QWidget) -> str:

@@ -123,6 +123,15 @@ class SavePage(QWidget):
         layout.addStretch(1)
 
 
+def show_settings(form: SectionForm, values: dict[str, Any]) -> None:
+    """Show values that were set before, as far as they are still allowed."""
+    try:
+        section = form.value()
+        form.show_values(type(section).model_validate({**section.model_dump(), **values}))
+    except ValueError:
+        return
+
+
 def caption(text: str) -> QLabel:
     """Return small text that wraps."""
     label = QLabel(text)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Labels, Tracks
-from napari.layers.labels._labels_key_bindings import new_label
 
 import cellvjepa
 from napari_cellvjepa.layers.of_movies import LABEL_IMAGE_KEY, MOVIE_KEY, tracks_layer
@@ -110,11 +109,10 @@ def make_paintable(layers: Iterable[Any]) -> None:
 
 
 def choose_new_number(layer: Any) -> None:
-    """Choose a number that no cell of a painted label image has, for the next cell."""
-    if isinstance(layer.data, cellvjepa.LabelCanvas):
-        layer.selected_label = min(layer.data.largest() + 1, int(np.iinfo(layer.data.dtype).max))
-    else:
-        new_label(layer)
+    """Choose a number that no cell of a label image has, for the next cell to be painted."""
+    data = layer.data
+    largest = data.largest() if isinstance(data, cellvjepa.LabelCanvas) else int(np.max(data))
+    layer.selected_label = min(largest + 1, int(np.iinfo(data.dtype).max))
 
 
 def _bind_new_number(layer: Any) -> None:

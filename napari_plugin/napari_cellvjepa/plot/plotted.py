@@ -54,7 +54,10 @@ class Plotted(QWidget):
         offered = (ONE_COLOUR, *columns.colours())
         chosen = (*columns.first_axes(), "cluster" if "cluster" in offered else ONE_COLOUR)
         for layer in layers:
-            x, y, kept = layer.metadata.get(PLOT_KEY, ("", "", ""))
+            remembered = layer.metadata.get(PLOT_KEY)
+            if not isinstance(remembered, list | tuple) or len(remembered) != 3:
+                continue  # nothing, or a session file that somebody has changed
+            x, y, kept = remembered
             if kept in offered:
                 chosen = (x, y, kept) if x in columns.axes() and y in columns.axes() else (*chosen[:2], kept)
                 break

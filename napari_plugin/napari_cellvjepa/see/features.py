@@ -41,6 +41,7 @@ class FeaturesPage(QWidget):
         self.alike.setCheckable(True)
         self.alike.setToolTip(f"<qt>{_ALIKE}</qt>")
         self.copy = CopyCommand(self.command)
+        self.copy.setToolTip("<qt>Copy the command that writes features and colours of the whole movie as OME-Zarr.</qt>")
         self.show_colours.clicked.connect(self.look)
         self._lay_out()
         bench.viewer.dims.events.current_step.connect(self._follow_time)

@@ -201,13 +201,16 @@ def likeness_limits(values_tzyx: npt.NDArray[np.float32]) -> tuple[float, float]
 def clicked_layer(tokens: Tokens) -> LayerData:
     """Return a layer with a ring on the clicked token, seen as long as the token lasts."""
     assert tokens.clicked is not None
-    places = tokens.field.places
-    t, z, y, x = tokens.clicked
-    _, settings, _ = map_layer(np.zeros((1, 1, 1, 1)), places, tokens.space, tokens.about(CLICKED), "image", {})
+    places_of_ring, width, places = np.array([tokens.clicked], float), 1.0, tokens.field.places
+    if tokens.moves:  # a ring in each frame, where the token is then
+        numbers, places = tokens.lay(np.arange(tokens.canvas_tzyx4[..., 0].size).reshape(tokens.field.places.shape), -1)
+        at_P4 = np.argwhere(numbers == np.ravel_multi_index(tokens.clicked, tokens.field.places.shape))
+        places_of_ring = np.array([at_P4[at_P4[:, 0] == frame].mean(axis=0) for frame in np.unique(at_P4[:, 0])])
+        width = tokens.field.places.pitch[3]
     # In units of tokens, so that napari shows the point while the slider is within the token.
-    place = [[t, y, x]] if len(settings["scale"]) == 3 else [[t, z, y, x]]
-    looks = {"name": CLICKED, "symbol": "disc", "size": 1.2, "face_color": "transparent", "border_color": "cyan", "border_width": 0.12}
-    return np.array(place, float), {**settings, **looks}, "points"
+    _, settings, _ = map_layer(np.zeros((1, 1, 1, 1)), places, tokens.space, tokens.about(CLICKED), "image", {})
+    looks = {"name": CLICKED, "symbol": "disc", "size": 1.2 * width, "face_color": "transparent", "border_color": "cyan", "border_width": 0.12}
+    return np.delete(places_of_ring, 1, axis=1) if len(settings["scale"]) == 3 else places_of_ring, {**settings, **looks}, "points"
 
 
 def _with_tokens(layer: LayerData, tokens: Tokens) -> LayerData:

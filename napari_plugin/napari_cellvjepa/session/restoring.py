@@ -104,7 +104,9 @@ class _Sources:
         if kind != "tracks":
             raise cellvjepa.UserError(f"layers of the kind '{kind}' are not known", "update cellvjepa")
         path = self.unpacking.path(entry["cells"])
-        cells = cellvjepa.read_cells(path, cellvjepa.Archive(str(Path(path).parent), (movie,), ()), progress=self.progress)
+        cells = cellvjepa.cells_of_movie(Path(path), movie, progress=self.progress)
+        if not len(cells.table):
+            raise cellvjepa.UserError(f"it has no tracks of the movie '{movie.name}' any more", "open the tracks that belong to it", path)
         return tracks_layer(cells, movie, path)
 
     def _movie(self, entry: dict[str, Any]) -> cellvjepa.Movie:

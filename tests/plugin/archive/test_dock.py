@@ -353,6 +353,10 @@ def test_a_session_keeps_the_archive(qtbot: Any, widget: ArchiveWidget, folder: 
     assert other.found is None
     other.take_state(state)
     qtbot.waitUntil(lambda: len(titles(other)) == 8, timeout=PATIENT_MS)
+    other.take_state({"paths": [str(folder / "day2" / "c.tif")]})
+    qtbot.waitUntil(lambda: titles(other) == ["c.tif"], timeout=PATIENT_MS)
+    qtbot.waitUntil(lambda: not other.busy.running(), timeout=PATIENT_MS)
+    assert len(other._viewer.layers) == 0
 
 
 def test_it_leaves_nothing_behind(make_napari_viewer: Callable[..., Any], qtbot: Any, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -205,3 +206,28 @@ def test_nothing_is_left_of_it(found: cellvjepa.Embeddings, qtbot: Any) -> None:
     qtbot.wait(50)
     gc.collect()
     assert [ref() for ref in gone] == [None] * 4
+
+
+def test_an_archive_that_opens_slowly_is_told_and_can_be_stopped(gallery: Gallery, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    def endless(path: str, given: Any, *, progress: Any) -> None:
+        try:
+            while True:
+                progress("looking for movies", 3, 9)
+                threading.Event().wait(0.01)
+        finally:
+            ended.append(path)
+
+    monkeypatch.setattr(cellvjepa, "open_archive", endless, raising=False)
+    gallery.show_rows([0])
+    qtbot.waitUntil(lambda: gallery.status.text() == "looking for movies (3 of 9) …", timeout=PATIENCE_MS)
+    assert gallery.retry.text() == "Stop"
+    gallery.hide()  # another tab: what has been begun goes on
+    gallery.show()
+    mouse.wait(100)
+    assert not ended
+    mouse.click(gallery.retry, (5, 5))
+    qtbot.waitUntil(lambda: bool(ended), timeout=PATIENCE_MS)
+    assert gallery.status.isHidden()
+    assert gallery.thumbnails.get(0) is None

@@ -6,7 +6,6 @@ import gc
 import shutil
 import threading
 import weakref
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,27 +183,6 @@ def test_nothing_is_left_of_it(found: cellvjepa.Embeddings, qtbot: Any) -> None:
     del thumbnails
     gc.collect()
     assert [ref() for ref in refs] == [None, None]
-
-
-def test_two_threads_open_an_archive_once(found: cellvjepa.Embeddings, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, real = [], cellvjepa.open_archive
-
-    def counted(path: str, given: Any, *, progress: Any) -> Any:
-        opened.append(path)
-        threading.Event().wait(0.2)
-        return real(path, given, progress=progress)
-
-    monkeypatch.setattr(cellvjepa, "open_archive", counted, raising=False)
-    movies = Movies(found)
-    results: list[Any] = []
-    read: Callable[[], None] = lambda: results.append(movies.movie("toy.ome.tif", lambda *_: None))  # noqa: E731
-    threads = [threading.Thread(target=read) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(opened) == 1
-    assert len({id(movie) for movie in results}) == 1
 
 
 @pytest.fixture

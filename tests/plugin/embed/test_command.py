@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from napari.layers import Layer
 from qtpy.QtWidgets import QApplication, QComboBox, QFileDialog, QSpinBox
 
 import cellvjepa
 from cellvjepa.cli import run
 from napari_cellvjepa.embed.dock import EmbedWidget
+from napari_cellvjepa.layers.of_movies import image_layers, labels_layer, tracks_layer
 
 Bare = tuple[Any, EmbedWidget]
 
@@ -26,7 +28,11 @@ def filled(bare: Bare, toy: Path, run_folder: Path, tmp_path: Path, monkeypatch:
     project = cellvjepa.project
     monkeypatch.setattr(cellvjepa, "project", lambda store, method, progress: project(store, "pca", progress=progress))
     viewer, widget = bare
-    viewer.open(toy, plugin="cellvjepa")
+    movie = cellvjepa.with_levels(cellvjepa.open_movie(toy / "toy.ome.tif"))
+    masks = cellvjepa.open_movie(toy / "labels" / "toy_labels.tif")
+    cells = cellvjepa.read_cells(toy / "cells.csv", cellvjepa.open_archive(toy / "toy.ome.tif"))
+    for layer in (*image_layers(movie), labels_layer(masks, movie), tracks_layer(cells, movie, str(toy / "cells.csv"))):
+        viewer.add_layer(Layer.create(*layer))
     widget.use_model(run_folder)
     widget.store.set_text(str(tmp_path / "here.zarr"))
     return viewer, widget

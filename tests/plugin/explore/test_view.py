@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -127,10 +128,7 @@ def test_columns_that_make_no_sense_are_left_out(plotted: Any) -> None:
         def first_axes(self) -> tuple[str, str]:
             return "UMAP 1", "UMAP 2"
 
-    class Layer:
-        metadata = {PLOT_KEY: plotted}
-
     lists = Plotted()
-    lists.offer(Columns(), [Layer()])  # type: ignore[arg-type]
+    lists.offer(Columns(), [SimpleNamespace(metadata={PLOT_KEY: plotted})])  # type: ignore[arg-type]
     assert lists.names() == ["UMAP 1", "UMAP 2", "cluster"]
     lists.deleteLater()

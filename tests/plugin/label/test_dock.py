@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari.layers import Points, Tracks
+from napari.layers import Tracks
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
@@ -524,23 +524,25 @@ def test_closing_while_cells_are_read(
     assert LABELS_KEY not in points_of(viewer).metadata
 
 
-def test_nothing_of_it_is_left_when_it_is_closed(on_tracks: Docked, qtbot: Any) -> None:
-    viewer, widget = on_tracks
+def test_nothing_of_it_is_left_when_it_is_closed(make_napari_viewer: Callable[..., Any], toy_masks: np.ndarray, labels: Path, qtbot: Any) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.add_labels(toy_masks, name="mine")
     listeners = len(viewer.mouse_drag_callbacks)
-    widget.choose(Cell(MOVIE, 1))
+    widget = open_dock(viewer, qtbot, labels)
+    widget.choose(Cell("mine", 1))
     press(viewer, qtbot, KEY.Key_1)
     ready(widget, qtbot)
-    parts = (widget, widget.pen, widget.choice, widget.classes, widget.over_time, widget.over_time.panel, widget.clicks, widget.keys)
+    docked = (widget, widget.pen, widget.choice, widget.classes, widget.over_time)
+    parts = (*docked, widget.over_time.panel, widget.clicks, widget.keys, widget.point_labels)
     gone = {type(part).__name__: weakref.ref(part) for part in parts}
     viewer.window.remove_dock_widget(widget)
-    return_to = (viewer, listeners)
-    del widget, parts
-    qtbot.wait(100)
+    del widget, docked, parts
+    qtbot.wait(200)
     gc.collect()
-    assert len(return_to[0].mouse_drag_callbacks) == listeners - 1
-    assert [layer for layer in viewer.layers if isinstance(layer, Points)] == []
-    alive = [name for name, ref in gone.items() if ref() is not None]
-    assert [name for name in alive if name != "LabelWidget"] == [], alive
+    assert [name for name, ref in gone.items() if ref() is not None] == []
+    assert len(viewer.mouse_drag_callbacks) == listeners
+    viewer.dims.set_current_step(0, 3)
+    viewer.layers.clear()
 
 
 def test_a_copy_of_the_file_elsewhere_is_a_file_of_its_own(on_tracks: Docked, labels: Path, tmp_path: Path, qtbot: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from napari.layers import Image, Labels, Tracks
+from napari.layers import Image, Labels, Layer, Tracks
 from qtpy.QtCore import Qt
 
 import cellvjepa
@@ -60,8 +60,11 @@ def bare_masks(qtbot: Any) -> tuple[Any, MasksWidget]:
 
 
 def open_toy(viewer: Any, place: Path) -> Any:
-    (image,) = viewer.open(place / "toy.ome.tif", plugin="cellvjepa")
-    return image
+    """Show the movie as opening it does, without asking for the reader."""
+    from napari_cellvjepa.layers.opening import read_movie
+
+    layers = [viewer.add_layer(Layer.create(*layer)) for layer in read_movie(str(place / "toy.ome.tif"))]
+    return layers[0]
 
 
 def done(qtbot: Any, widget: MasksWidget) -> None:
@@ -106,7 +109,7 @@ def test_from_the_menu_to_tracks_that_embed_takes(
 ) -> None:
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("cellvjepa", "Masks")
-    open_toy(viewer, place)
+    viewer.open(place / "toy.ome.tif", plugin="cellvjepa")
     widget.tabs.setCurrentWidget(widget.outline)
     press(qtbot, widget.outline.all_frames)
     done(qtbot, widget)
@@ -202,6 +205,8 @@ def test_painting_by_mouse_is_saved_and_taken_back(qtbot: Any, opened: Open, pla
     centre = (native.width() / 2, native.height() / 2)
     mouse.drag(native, [centre, (centre[0] + 20, centre[1]), (centre[0] + 40, centre[1])])
     qtbot.waitUntil(lambda: (np.asarray(layer.data[5]) == 7).any(), timeout=LONG)
+    qtbot.keyClick(native, Qt.Key.Key_M)  # a new number for the next cell, without looking through a movie that may be large
+    assert layer.selected_label == 8
     painted = np.asarray(layer.data[5]).copy()
     image = cellvjepa.open_movie(layer.data.path)
     np.testing.assert_array_equal(image.pixels[5, 0, 0], painted)  # it is on the disk
@@ -504,3 +509,79 @@ def test_labels_of_a_step_that_were_opened_for_looking_can_be_painted(qtbot: Any
     viewer.layers.events.reordered()
     again.data[2, :5, :5] = 3
     assert cellvjepa.open_movie(path).pixels[2].sum() == 75
+
+
+def test_labels_that_are_not_linked_are_saved_without_a_table(
+    qtbot: Any, bare_masks: tuple[Any, MasksWidget], place: Path, notices: list[str]
+) -> None:
+    viewer, widget = bare_masks
+    open_toy(viewer, place)
+    widget.start.paint.click()
+    done(qtbot, widget)
+    widget.saving.place.set_text(str(place / "mine_labels.zarr"))
+    widget.saving.save.click()
+    done(qtbot, widget)
+    assert notices[-1].startswith(f"{place / 'mine_labels.zarr'} is written. There is no table of tracks: the label image holds no cell")
+    assert not (place / "mine_cells.csv").exists()
+    widget.saving.place.set_text(str(widget.labels.layer().data.path))
+    widget.saving.save.click()
+    done(qtbot, widget)
+    assert "this is the place that it is read from" in notices[-1]
+    widget.saving.place.set_text("")
+    widget.saving.save.click()
+    assert notices[-1] == "Save as: no place is chosen. give a file, NAME_labels.tif."
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(qtbot: Any, bare_masks: tuple[Any, MasksWidget], place: Path, notices: list[str]) -> None:
+    viewer, widget = bare_masks
+    open_toy(viewer, place)
+    widget.folder.set_text(str(place / "toy.ome.tif"))
+    for button in (widget.start.paint, widget.outline.all_frames):
+        button.click()
+        done(qtbot, widget)
+        assert "a part of the path is a file, not a folder. choose another output folder." in notices[-1]
+    widget.folder.set_text("")
+    widget.start.paint.click()
+    assert notices[-1] == "Keep in: no folder for labels is chosen. choose one."
+    assert not labels_of(viewer)
+
+
+def test_a_folder_of_the_cell_tracking_challenge_brings_its_mothers(
+    qtbot: Any, bare_masks: tuple[Any, MasksWidget], place: Path, toy_masks: np.ndarray
+) -> None:
+    viewer, widget = bare_masks
+    open_toy(viewer, place)
+    folder = place / "01_GT" / "TRA"
+    folder.mkdir(parents=True)
+    masks = toy_masks.astype(np.uint16)
+    masks[8:][masks[8:] == 4] = 5  # cell 4 becomes cell 5
+    for t, frame in enumerate(masks):
+        tifffile.imwrite(folder / f"man_track{t:03}.tif", frame)
+    (folder / "man_track.txt").write_text("1 0 15 0\n2 0 15 0\n3 0 15 0\n4 0 7 0\n5 8 15 4\n")
+    widget.start.source.set_text(str(folder))
+    widget.start.bring.click()
+    done(qtbot, widget)
+    (tracks,) = [layer for layer in viewer.layers if isinstance(layer, Tracks)]
+    assert tracks.graph == {5: [4]}
+    np.testing.assert_array_equal(np.asarray(widget.labels.layer().data), masks)
+    widget.saving.save.click()
+    done(qtbot, widget)
+    saved = cellvjepa.read_cells(place / "toy_cells.csv", cellvjepa.open_archive(place / "toy.ome.tif")).table
+    assert saved.groupby("track_id")["parent_track_id"].first().to_dict() == {1: -1, 2: -1, 3: -1, 4: -1, 5: 4}
+
+
+def test_what_is_saved_is_opened_with_the_movie(qtbot: Any, bare_masks: tuple[Any, MasksWidget], place: Path) -> None:
+    viewer, widget = bare_masks
+    open_toy(viewer, place)
+    widget.outline.all_frames.click()
+    done(qtbot, widget)
+    widget.linking.link.click()
+    done(qtbot, widget)
+    for suffix in (".tif", ".zarr"):
+        widget.saving.place.set_text(str(place / f"toy_labels{suffix}"))
+        widget.saving.save.click()
+        done(qtbot, widget)
+        movie = cellvjepa.open_movie(place / "toy.ome.tif")
+        assert [Path(image.uri).suffix for image in cellvjepa.movie_labels([movie])[movie.name].values()] == [suffix]
+        if suffix == ".tif":
+            (place / "toy_labels.tif").unlink()

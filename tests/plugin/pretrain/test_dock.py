@@ -13,11 +13,13 @@ import numpy as np
 import psutil
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLineEdit, QSpinBox
 
 import cellvjepa
 from cellvjepa.cli import run as run_command
+from napari_cellvjepa.layers.of_movies import image_layers
 from napari_cellvjepa.pretrain import dock as dock_module
 from napari_cellvjepa.pretrain.dock import PretrainWidget
 from napari_cellvjepa.pretrain.process import process_of, read_started
@@ -151,7 +153,7 @@ def test_images_that_come_from_no_file_are_named(bare: Any, toy: Path, notices: 
     viewer, widget = bare
     widget.movies.add_open_images()
     assert notices == ["No image is open. Open a movie, or add a folder."]
-    viewer.open(toy / "toy.ome.tif", plugin="cellvjepa")
+    viewer.add_layer(Layer.create(*image_layers(cellvjepa.with_levels(cellvjepa.open_movie(toy / "toy.ome.tif")))[0]))
     viewer.add_image(np.zeros((4, 8, 8)), name="made up")
     widget.movies.add_open_images()
     assert widget.movies.paths() == (str(toy / "toy.ome.tif"),)

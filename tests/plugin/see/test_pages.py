@@ -224,3 +224,44 @@ def test_channels_are_looked_at_one_by_one(bare: Bare, tmp_path: Path, done: Don
     assert found["red"].shape[-1] == 24
     assert np.abs(found["red"] - found["green"]).max() > 0.01
     assert "clip.channels=[green]" in widget.features.command()
+
+
+def test_a_clip_that_moves_with_its_cell_is_laid_upon_what_it_shows(bare: Bare, toy: Path, whole_run: Path, tmp_path: Path, done: Done) -> None:
+    """Cell 4 walks right by a pixel a frame; a clip that follows it does so too, and so do its masks, features and clicks."""
+    from napari.layers import Layer
+
+    from napari_cellvjepa.layers.opening import read_store
+
+    viewer, widget = bare
+    archive = cellvjepa.open_archive(toy)
+    movies = [cellvjepa.with_levels(movie) for movie in archive.movies]
+    encoder, card = cellvjepa.load_encoder(whole_run)
+    config = Config.model_validate(card.provenance["config"])
+    shape = cellvjepa.ClipShape(8, None, 16, None, None, "max")
+    embed = config.embed.model_copy(update={"follow": "smooth", "pool": "mean"})
+    windows = cellvjepa.track_windows(movies, cellvjepa.read_cells(toy / "cells.csv", archive), shape, follow="smooth")
+    source = cellvjepa.Source.of(card, whole_run, [toy])
+    store = cellvjepa.embed_windows(encoder, movies, windows, shape, embed, tmp_path / "moving.zarr", source)
+    row = next(i for i, clip in enumerate(windows.clips) if clip.drift[1] > 5)
+    clip = windows.clips[row]
+    (points,) = (viewer.add_layer(Layer.create(*layer)) for layer in read_store(str(store)))
+    points.selected_data = {row}
+    widget.where.clip.setCurrentText(CELL)
+    widget.features.show_colours.click()
+    done(widget)
+    assert "moving with its cell" in widget.running.status.text()
+    (layer,) = of_kind(viewer, "features")
+    for frame, moved in ((0, 0), (7, clip.drift[1])):
+        shown = [x for x in range(48) if (value := value_at(layer, world_of(viewer, clip.t0 + frame, clip.y0 + 3, x))) is not None and value[3]]
+        assert shown == list(range(clip.x0 + moved, clip.x0 + moved + 16))
+    widget.features.alike.click()
+    widget.features.take_click(world_of(viewer, clip.t0 + 7, clip.y0 + 3, clip.x0 + clip.drift[1] + 15))
+    (likeness,) = of_kind(viewer, "likeness")
+    tokens = likeness.metadata[TOKENS_KEY]
+    assert tokens.clicked == (3, 0, 0, 1)  # the last step, and the right one of two
+    assert value_at(likeness, world_of(viewer, clip.t0 + 7, clip.y0 + 3, clip.x0 + clip.drift[1] + 15)) == pytest.approx(1, abs=1e-6)
+    (ring,) = of_kind(viewer, "clicked token")
+    assert len(ring.data) == 2  # the two frames of the token
+    np.testing.assert_allclose(
+        ring.data[1] * ring.scale + ring.translate, world_of(viewer, clip.t0 + 7, clip.y0 + 3.5, clip.x0 + clip.drift[1] + 11.5)
+    )
