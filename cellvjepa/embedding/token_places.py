@@ -113,7 +113,7 @@ def on_pixels(
     whole = places_in_clip(movie, clip, shape, tubelet)
     starts_T2, (height, width) = frame_starts(clip, shape.frames), clip.extent[1:]
     first = starts_T2.min(axis=0)
-    size = starts_T2.max(axis=0) + (height, width) - first
+    size = starts_T2.max(axis=0) - first + np.array([height, width])
     rows, columns = (np.floor((np.arange(extent) + 0.5) / pitch).astype(int) for extent, pitch in zip((height, width), whole.pitch[2:], strict=True))
     laid = np.full((shape.frames, whole.grid.z, *size, *values.shape[4:]), fill, values.dtype)
     for frame, (y, x) in enumerate(starts_T2 - first):

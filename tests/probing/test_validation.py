@@ -129,7 +129,9 @@ def test_what_a_probe_chooses_it_chooses_within_the_training_groups(groups: Grou
     labels, features = cells()
     given: list[np.ndarray | None] = []
 
-    def watched(features: np.ndarray, codes: np.ndarray, classes: int, config: ProbeConfig, _: object, groups_N: np.ndarray | None, __: object) -> object:
+    def watched(
+        features: np.ndarray, codes: np.ndarray, classes: int, config: ProbeConfig, _: object, groups_N: np.ndarray | None, __: object
+    ) -> object:
         given.append(groups_N)
         return fit_head(features, codes, classes, config, groups_N=groups_N)
 

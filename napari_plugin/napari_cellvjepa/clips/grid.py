@@ -15,7 +15,7 @@ from napari_cellvjepa.clips.reading import Moving
 
 _ROW = Qt.ItemDataRole.UserRole
 _ANY = QModelIndex | QPersistentModelIndex
-_GROUND, _FAINT, _CHOSEN = QColor("#15171b"), QColor("#5a6068"), QColor("#e69f00")
+_GROUND, _FAINT, _CHOSEN = QColor("#15171b"), QColor("#8a9099"), QColor("#e69f00")
 _GAP_PX = 6
 _MARK_PX = 5
 _BAR_PX = 2

@@ -85,12 +85,17 @@ def ask_and_open(viewer: Any, parent: QWidget | None = None) -> None:
 
 def save_session(viewer: napari.Viewer) -> None:
     """Save the session (a command of napari's menu)."""
-    ask_and_save(viewer)
+    ask_and_save(_itself(viewer))
 
 
 def open_session_file(viewer: napari.Viewer) -> None:
     """Open a session (a command of napari's menu)."""
-    ask_and_open(viewer)
+    ask_and_open(_itself(viewer))
+
+
+def _itself(viewer: Any) -> Any:
+    """Return the viewer behind what napari hands to commands, which Qt does not take for one of its own."""
+    return getattr(viewer, "__wrapped__", viewer)
 
 
 def _arrive(viewer: Any, opened: Opened) -> None:

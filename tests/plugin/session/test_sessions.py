@@ -12,6 +12,7 @@ import pytest
 import yaml
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Tracks
+from qtpy.QtWidgets import QFileDialog
 
 import cellvjepa
 from cellvjepa.progress import silent
@@ -243,3 +244,19 @@ def test_in_windows_docks_come_back_and_each_session_in_its_own(
     other.close()
     qtbot.wait(300)
     assert len(notices) == 1
+
+
+def test_the_commands_of_the_menu_save_and_open(
+    make_napari_viewer: Callable[..., Any], toy: Path, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari._app_model import get_app_model
+
+    viewer = make_napari_viewer()
+    viewer.open(toy / "toy.ome.tif", plugin="cellvjepa")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "mine"), ""))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "mine.cellvjepa.yaml"), ""))
+    commands = get_app_model().commands
+    commands.execute_command("cellvjepa.save_session").result()
+    viewer.layers.clear()
+    commands.execute_command("cellvjepa.open_session").result()
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["toy.ome.tif"], timeout=PATIENT_MS)
