@@ -9,6 +9,7 @@ run, a probe) is made in a folder for the time.
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -81,7 +82,8 @@ def until(done: Callable[[], bool]) -> None:
 
 def archive(folder: Path) -> None:
     with Stage("Archive") as stage:
-        stage.dock.open_paths([SAMPLE])
+        shutil.copytree(SAMPLE, folder / "movies", ignore=shutil.ignore_patterns("encoder_tiny", "*.py"))
+        stage.dock.open_paths([folder / "movies"])
         until(lambda: stage.dock.found is not None)
         stage.dock.open_movie(1)
         until(lambda: len(stage.viewer.layers) > 0)
@@ -219,11 +221,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
+    folder = Path(tempfile.gettempdir()) / "lab"  # its name is seen in the pictures
+    folder.mkdir()
+    try:
         for make in PICTURES:
             if make.__name__ in options.only:
-                make(Path(folder))
+                make(folder)
                 print(make.__name__, flush=True)
+    finally:
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QIcon, QLinearGradient, QPainter, QPixmap
@@ -13,6 +11,8 @@ from napari_cellvjepa.plot.palette import Colouring
 
 _SWATCH_PX = 12
 _HIGHEST_PX = 84
+_NARROWEST_PX = 340
+_BETWEEN_PX = 20  # kinds, with what is between swatch and text
 
 
 class Legend(QWidget):
@@ -59,8 +59,15 @@ class Legend(QWidget):
             item.setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
             self._kinds.addItem(item)
         self._layout.setCurrentIndex(1 if kinds else 0)
-        lines = math.ceil(len(kinds) / 3)
-        self.setFixedHeight(min(_HIGHEST_PX, 8 + 22 * lines) if kinds else 0)
+        self.setFixedHeight(min(_HIGHEST_PX, 8 + 22 * self._lines()) if kinds else 0)
+
+    def _lines(self) -> int:
+        """Return how many lines the kinds take."""
+        width, lines, end = max(self.width(), _NARROWEST_PX), 1, 0
+        for text in self.texts():
+            item = self._kinds.fontMetrics().horizontalAdvance(text) + _SWATCH_PX + _BETWEEN_PX
+            lines, end = (lines, end + item) if end + item <= width or not end else (lines + 1, item)
+        return lines
 
     def texts(self) -> list[str]:
         """Return what is written in it."""

@@ -74,7 +74,7 @@ class Scatter(QWidget):
         layout.addWidget(self._canvas.native, 0, 1)
         layout.addWidget(self.across, 1, 1)
         self._canvas.native.setMouseTracking(True)
-        self.setMinimumSize(220, 200)
+        self.setMinimumSize(220, 170)
 
     def _timer(self, after_ms: int, then: Any) -> QTimer:
         timer = QTimer(self)

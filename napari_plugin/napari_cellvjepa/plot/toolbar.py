@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QButtonGroup, QPushButton, QWidget
 from superqt import QFlowLayout
 
@@ -57,6 +58,11 @@ class Toolbar(QWidget):
         self.tracks = self._button("Tracks", tip, lambda: self.tracks_shown.emit(self.tracks.isChecked()))
         self.tracks.setCheckable(True)
         self._button("Save picture", "Save the plot with its axes and legend as PNG or SVG, at 300 dots per inch.", self.saved.emit)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Ask for the height of all lines: a splitter would else give that of one."""
+        super().resizeEvent(event)
+        self.setMinimumHeight(self._layout.heightForWidth(event.size().width()))
 
     def choose_tool(self, tool: Tool) -> None:
         """Press the button of a tool."""
