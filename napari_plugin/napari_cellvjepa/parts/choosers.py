@@ -137,4 +137,6 @@ class ColumnBox(QSearchableComboBox):
             self.clear()
             self.addItems(list(names))  # type: ignore[no-untyped-call]
             self.setCurrentText(chosen)
-        self.lineEdit().setCursorPosition(0)  # a long name is read from its beginning
+        line = self.lineEdit()
+        assert line is not None  # one can type in it
+        line.setCursorPosition(0)  # a long name is read from its beginning
