@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Labels, Points, Tracks
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 import cellvjepa
@@ -26,7 +26,7 @@ from napari_cellvjepa.parts.choosers import LayerBox, PathLine
 from napari_cellvjepa.parts.command import CopyCommand
 from napari_cellvjepa.parts.docked import Docked
 from napari_cellvjepa.parts.form import SectionForm
-from napari_cellvjepa.parts.work import Work
+from napari_cellvjepa.parts.running import Running
 
 _EVERYWHERE = "everywhere, on a grid"
 _HOW = {
@@ -51,7 +51,6 @@ class EmbedWidget(Docked):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._work: Work | None = None
         self._space: Space | None = None
         self._so_far: SoFar | None = None
         self._folder = Path.home()
@@ -62,7 +61,6 @@ class EmbedWidget(Docked):
         for event in (events.inserted, events.removed, events.reordered, events.renamed, self._viewer.layers.selection.events.active):
             event.connect(self._offer_layers)
         self._offer_layers()
-        self._be_busy(False)
 
     def _make_inputs(self) -> None:
         self.movie = LayerBox("no image layer")
@@ -78,19 +76,19 @@ class EmbedWidget(Docked):
         self.store.setToolTip("<qt>A new folder for the vectors and their table (AnnData on Zarr). An interrupted embedding goes on here.</qt>")
         self.options = SectionForm(cellvjepa.Config().embed)
         self.start = QPushButton("Embed")
-        self.stop = QPushButton("Cancel")
         self.copy = CopyCommand(self._words)
         self.cluster = QPushButton("For a cluster …")
         self.cluster.setToolTip("<qt>Write a script for SLURM, with a table of the cells if they are in this window only.</qt>")
-        self.bar = QProgressBar()
-        self.status = _caption()
+        self.running = Running()
+        self.bar, self.stop, self.status = self.running.bar, self.running.stop, self.running.status
         self.movie.currentIndexChanged.connect(self._describe)
         self.cells.currentIndexChanged.connect(self._describe)
         self.start.clicked.connect(self._start)
         self.cluster.clicked.connect(self._write_script)
         self.model.found.connect(lambda trained: self.options.follow(trained.embed))
         self._begun.connect(self._note_begun)
-        self.stop.clicked.connect(self._cancel)
+        self.running.progressed.connect(self._show_so_far)
+        self.running.changed.connect(self._be_busy)
 
     def _lay_out(self) -> None:
         self._inputs = QWidget()
@@ -108,18 +106,14 @@ class EmbedWidget(Docked):
         more = QCollapsible("Windows and batches", expandedIcon="▾", collapsedIcon="▸")
         more.addWidget(self.options)
         form.addRow(more)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.start, 1)
-        buttons.addWidget(self.stop)
         layout = QVBoxLayout(self)
         commands = QHBoxLayout()
         commands.addWidget(self.copy, 1)
         commands.addWidget(self.cluster, 1)
         layout.addWidget(self._inputs)
-        layout.addLayout(buttons)
+        layout.addWidget(self.start)
         layout.addLayout(commands)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.status)
+        layout.addWidget(self.running)
         layout.addStretch(1)
 
     def _offer_layers(self, event: object = None) -> None:
@@ -176,19 +170,10 @@ class EmbedWidget(Docked):
         try:
             request, self._space = self._request()
         except cellvjepa.UserError as error:
-            show_error(str(error))
-            self.status.setText(str(error))
+            self.running.refuse(error)
             return
         self._so_far = SoFar(self._viewer, self._space)
-        self._work = Work(partial(carry_out, request, begun=self._begun.emit), "Embedding")
-        self._work.progressed.connect(self._show_progress)
-        self._work.succeeded.connect(self._add_points)
-        self._work.failed.connect(self.status.setText)
-        self._work.ended.connect(self._finish)
-        self.destroyed.connect(self._work.cancel)
-        self._be_busy(True)
-        self.status.setText("")
-        self._work.start()
+        self.running.do(partial(carry_out, request, begun=self._begun.emit), "Embedding", self._add_points, self._finish)
 
     def use_model(self, path: Path) -> None:
         """Take an encoder that another dock hands over."""
@@ -214,26 +199,15 @@ class EmbedWidget(Docked):
             if path:
                 self._tell(write_script(request, trained, *self._files(), Path(path)))
         except cellvjepa.UserError as error:
-            show_error(str(error))
-            self.status.setText(str(error))
+            self.running.refuse(error)
 
     def _note_begun(self, begun: Begun) -> None:
-        if self._so_far is not None and self._work is not None:
+        if self._so_far is not None and self.running.busy:
             self._so_far.begin(begun)
 
-    def _cancel(self) -> None:
-        if self._work is not None:
-            self._work.cancel()
-            self.stop.setEnabled(False)
-            self.status.setText("stopping after this step …")
-
-    def _show_progress(self, stage: str, done: int, total: int) -> None:
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
+    def _show_so_far(self, stage: str, done: int, total: int) -> None:
         if stage == "embedding" and self._so_far is not None:
             self._so_far.show(done, total)
-        if self.stop.isEnabled():
-            self.status.setText(f"{stage}: {done:,} of {total:,}" if total else f"{stage} …")
 
     def _add_points(self, done: Done) -> None:
         self._forget_so_far()
@@ -247,9 +221,7 @@ class EmbedWidget(Docked):
         self._so_far = None
 
     def _finish(self, cancelled: bool) -> None:
-        self._work = None
         self._forget_so_far()
-        self._be_busy(False)
         if cancelled:
             self._tell("Embedding was cancelled. What is done is kept: Embed with the same choices goes on from there.")
 
@@ -260,9 +232,6 @@ class EmbedWidget(Docked):
     def _be_busy(self, busy: bool) -> None:
         self._inputs.setEnabled(not busy)
         self.start.setEnabled(not busy)
-        self.stop.setEnabled(busy)
-        self.bar.setVisible(busy)
-        self.bar.setRange(0, 0)
 
     def _ask_store(self, parent: QWidget) -> str:
         options = QFileDialog.Option.DontConfirmOverwrite  # what stands there is never overwritten, but gone on with
@@ -272,9 +241,7 @@ class EmbedWidget(Docked):
 
     def leave(self) -> None:
         """Stop the work and let go of the viewer."""
-        if self._work is not None:
-            self._work.cancel()
-            self._work = None
+        self.running.cancel()
         self._forget_so_far()
         super().leave()
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
@@ -31,7 +29,6 @@ from napari_cellvjepa.layers.store_line import StoreLine
 from napari_cellvjepa.layers.track_colours import TrackColours
 from napari_cellvjepa.parts.busy import Busy
 from napari_cellvjepa.parts.docked import Docked
-from napari_cellvjepa.parts.latest import Latest
 from napari_cellvjepa.plot.columns import Columns, read_store
 from napari_cellvjepa.plot.legend import Legend
 from napari_cellvjepa.plot.plotted import Plotted
@@ -53,9 +50,7 @@ class ExploreWidget(Docked):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._reading_store = Latest(self)
         self._row = -1
-        self._opening = ""
         self._colour_next, self._map_next = "", False  # the column to colour by, and whether to draw the map, when the store is read again
         self.link = Link(napari_viewer)
         self.journey = Journey(napari_viewer)
@@ -65,10 +60,10 @@ class ExploreWidget(Docked):
         self._make_parts()
         self._lay_out()
         self._connect()
-        self._offer_stores()
+        self.store.offer()
 
     def _make_parts(self) -> None:
-        self.store = StoreLine()
+        self.store = StoreLine(self._viewer, read_store)
         self.plotted, self.toolbar, self.plot, self.legend = Plotted(), Toolbar(), Scatter(), Legend()
         self.drawing = Drawing(self.plotted, self.plot, self.legend, self.toolbar, self.link, self.labels, self.tracks)
         self.hand_labels = HandLabels(self._viewer, self.link, self.drawing, self.plotted)
@@ -79,7 +74,7 @@ class ExploreWidget(Docked):
         self.saving = Saving(self, self.plot, self.drawing)
         works = (
             self.saving.working,
-            self._reading_store,
+            self.store.reading,
             self.drawing.reading,
             self.journey.reading,
             self.similar.searching,
@@ -117,8 +112,8 @@ class ExploreWidget(Docked):
         layout.addWidget(split)
 
     def _connect(self) -> None:
-        self.store.chosen.connect(self._take_store)
-        self.store.wanted.connect(self.open_store)
+        self.store.opened.connect(self._show_store)
+        self.store.failed.connect(self.about.setText)
         self.toolbar.tracks_shown.connect(self._show_tracks)
         self.toolbar.saved.connect(self.saving.ask)
         self.plot.picked.connect(self.go)
@@ -136,36 +131,16 @@ class ExploreWidget(Docked):
         self.drawing.drawn.connect(self._after_drawing)
         self.drawing.failed.connect(self.about.setText)
         self.link.renewed.connect(self._follow_layers)
-        events = self._viewer.layers.events
-        for event in (events.inserted, events.removed):
-            event.connect(self._layers_changed)
-
-    def _layers_changed(self, event: object = None) -> None:
-        if isalive(self):  # type: ignore[no-untyped-call]
-            self._offer_stores()
-
-    def _offer_stores(self) -> None:
-        """Offer the stores that are open; the one that is plotted stays so while it is there."""
-        self.store.offer(list(stores_in(self._viewer)), str(self.found.path) if self.found else self._opening)
-
-    def _take_store(self, path: str) -> None:
-        """Plot the chosen store, unless it is plotted or will be."""
-        if not path:
-            if self.found is not None:
-                self._show_store(None)
-        elif path not in (self._opening, str(self.found.path) if self.found else ""):
-            self.open_store(path)
 
     def open_store(self, path: str | Path) -> None:
         """Open a store and plot it; its points come into the viewer if they are not there."""
-        self._opening = str(path)
-        do = partial(read_store, Path(path))
-        self._reading_store.do(do, "Opening the store", self._show_store, failed=self.about.setText, ended=self._store_read)
+        self.store.open_store(path)
 
     def _show_store(self, columns: Columns | None) -> None:
         before, found = self.found, columns.found if columns else None
         same = found is not None and before is not None and found.path == before.path and len(found) == len(before)
-        self._row, self._opening = self._row if same else -1, ""
+        self._row = self._row if same else -1
+        self.store.follow(found)
         self.drawing.follow(columns)
         for part in (self.journey, self.labels, self.tracks, self.clicks, self.trajectories, self.naming, self.projecting):
             part.follow(found)
@@ -257,13 +232,9 @@ class ExploreWidget(Docked):
         self.trajectories.draw(self.link.chosen_N, self._row)
         self._tell_selection()
 
-    def _store_read(self) -> None:
-        self._opening = ""
-
     def leave(self) -> None:
         """Stop all work and let go of the viewer."""
         for part in (
-            self._reading_store,
             self.drawing.reading,
             self.journey,
             self.naming,
@@ -274,10 +245,8 @@ class ExploreWidget(Docked):
             self.hover,
         ):
             part.cancel()
+        self.store.leave()
         for close in (self.hand_labels.close, self.link.close, self.labels.close, self.tracks.close, self.clicks.close, self.trajectories.close):
             close()
         self.plot.close_canvas()
-        events = self._viewer.layers.events
-        for event in (events.inserted, events.removed):
-            event.disconnect(self._layers_changed)
         super().leave()

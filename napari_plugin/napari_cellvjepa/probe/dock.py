@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qtpy.compat import isalive
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout
 
@@ -44,10 +43,9 @@ class ProbeWidget(Docked):
         super().__init__()
         self._viewer = napari_viewer
         self._found: cellvjepa.Embeddings | None = None
-        self._opening = ""
-        self._reading_store, self._reading_report = Latest(self), Latest(self)
+        self._reading_report = Latest(self)
         self.journey = Journey(napari_viewer)
-        self.store = StoreLine()
+        self.store = StoreLine(napari_viewer, open_store)
         self.about = QLabel(_NO_STORE)
         self.about.setWordWrap(True)
         self.teaching, self.report, self.elsewhere = Teaching(), Report(), Elsewhere()
@@ -61,11 +59,11 @@ class ProbeWidget(Docked):
         layout.addWidget(self.about)
         layout.addWidget(self.tabs, 1)
         self._connect()
-        self._offer_stores()
+        self.store.offer()
 
     def _connect(self) -> None:
-        self.store.chosen.connect(self._take_store)
-        self.store.wanted.connect(self.open_store)
+        self.store.opened.connect(self._show_store)
+        self.store.failed.connect(self.about.setText)
         self.tabs.currentChanged.connect(self._look_again)
         self.teaching.made.connect(self._show_made)
         self.teaching.chosen.connect(self._remember)
@@ -76,41 +74,19 @@ class ProbeWidget(Docked):
         self.report.gallery.wanted.connect(self._select)
         self.journey.elsewhere = self.elsewhere.folder
         self.journey.failed.connect(self.about.setText)
-        events = self._viewer.layers.events
-        for event in (events.inserted, events.removed):
-            event.connect(self._layers_changed)
 
     @property
     def found(self) -> cellvjepa.Embeddings | None:
         """The store that is worked with."""
         return self._found
 
-    def _layers_changed(self, event: object = None) -> None:
-        if isalive(self):  # type: ignore[no-untyped-call]
-            self._offer_stores()
-
-    def _offer_stores(self) -> None:
-        """Offer the stores that are open; the one that is worked with stays so while it is there."""
-        self.store.offer(list(stores_in(self._viewer)), str(self._found.path) if self._found else self._opening)
-
-    def _take_store(self, path: str) -> None:
-        if not path:
-            if self._found is not None:
-                self._show_store(None)
-        elif path not in (self._opening, str(self._found.path) if self._found else ""):
-            self.open_store(path)
-
     def open_store(self, path: str | Path) -> None:
         """Open a store; its points come into the viewer if they are not there."""
-        self._opening = str(path)
-        do = partial(open_store, Path(path))
-        self._reading_store.do(do, "Opening the store", self._show_store, failed=self.about.setText, ended=self._store_read)
-
-    def _store_read(self) -> None:
-        self._opening = ""
+        self.store.open_store(path)
 
     def _show_store(self, found: cellvjepa.Embeddings | None) -> None:
-        self._found, self._opening = found, ""
+        self._found = found
+        self.store.follow(found)
         if found is not None and str(found.path) not in stores_in(self._viewer):
             data, settings, _ = points_layer(found, str(found.table["movie"].iloc[0]))
             self._viewer.add_points(data, **settings)
@@ -204,9 +180,7 @@ class ProbeWidget(Docked):
 
     def leave(self) -> None:
         """Stop all work and let go of the viewer."""
-        for part in (self._reading_store, self._reading_report, self.journey, self.teaching, self.report, self.using):
+        for part in (self._reading_report, self.journey, self.teaching, self.report, self.using):
             part.cancel()
-        events = self._viewer.layers.events
-        for event in (events.inserted, events.removed):
-            event.disconnect(self._layers_changed)
+        self.store.leave()
         super().leave()

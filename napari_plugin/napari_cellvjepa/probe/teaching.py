@@ -7,17 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari.utils.notifications import show_error
-from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 import cellvjepa
 from napari_cellvjepa.parts.choosers import PathLine
 from napari_cellvjepa.parts.command import CopyCommand
 from napari_cellvjepa.parts.form import SectionForm
-from napari_cellvjepa.parts.work import Work
+from napari_cellvjepa.parts.running import Running
 from napari_cellvjepa.probe.amounts import HINT, Amounts
 from napari_cellvjepa.probe.choices import GroupBox, KindBox
 from napari_cellvjepa.probe.learning import Learning
@@ -44,7 +42,6 @@ class Teaching(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._found: cellvjepa.Embeddings | None = None
-        self._work: Work | None = None
         self._make_parts()
         self._lay_out()
         self._settling = QTimer(self)
@@ -60,8 +57,7 @@ class Teaching(QWidget):
         self.amounts.columns_known.connect(self.group.offer)
         self.options.edited.connect(self._settling.start)
         self.start.clicked.connect(self._start)
-        self.stop.clicked.connect(self._stop)
-        self._be_busy(False)
+        self.running.changed.connect(self._be_busy)
 
     def _make_parts(self) -> None:
         self.labels = PathLine("labels.csv", {"Label file …": _ask_labels})
@@ -79,10 +75,10 @@ class Teaching(QWidget):
             assert editor is not None, name
             form.setRowVisible(editor, False)
         self.amounts = Amounts()
-        self.start, self.stop = QPushButton("Train"), QPushButton("Cancel")
+        self.start = QPushButton("Train")
         self.copy = CopyCommand(lambda: self.request().words())
-        self.bar, self.status, self.learning = QProgressBar(), QLabel(), Learning()
-        self.status.setWordWrap(True)
+        self.running, self.learning = Running(), Learning()
+        self.stop, self.status = self.running.stop, self.running.status
 
     def _lay_out(self) -> None:
         self._inputs = QWidget()
@@ -97,7 +93,6 @@ class Teaching(QWidget):
         form.addRow(more)
         buttons = QHBoxLayout()
         buttons.addWidget(self.start, 1)
-        buttons.addWidget(self.stop)
         buttons.addWidget(self.copy)
         inside = QWidget()
         layout = QVBoxLayout(inside)
@@ -105,7 +100,7 @@ class Teaching(QWidget):
         layout.addWidget(self._inputs)
         layout.addWidget(self.amounts)
         layout.addLayout(buttons)
-        for widget in (self.bar, self.status, self.learning):
+        for widget in (self.running, self.learning):
             layout.addWidget(widget)
         layout.addStretch(1)
         scroll = QScrollArea()
@@ -185,17 +180,15 @@ class Teaching(QWidget):
         """Give up all work."""
         self._settling.stop()
         self.amounts.cancel()
-        if self._work is not None:
-            self._work.cancel()
-            self._work = None
-            self._be_busy(False)
+        if self.running.busy:
+            self.running.cancel()
             self.learning.end()
-            self.status.setText("")
+            self.running.tell("")
 
     @property
     def under_way(self) -> bool:
         """Whether a probe is being trained."""
-        return self._work is not None
+        return self.running.busy
 
     def count_again(self) -> None:
         """Count the labels soon: the file may have changed."""
@@ -214,50 +207,25 @@ class Teaching(QWidget):
         try:
             request = self.request()
         except cellvjepa.UserError as error:
-            show_error(str(error))
-            self.status.setText(str(error))
+            self.running.refuse(error)
             return
         self.amounts.cancel()
         self.learning.begin()
-        self._be_busy(True)
-        self.status.setText("")
         written: list[cellvjepa.ReportedProbe] = []
-        work = self._work = Work(partial(_trained, request, self.learning.note, written), "Training the probe")
-        work.progressed.connect(self._show_progress)
-        work.failed.connect(self.status.setText)
-        work.ended.connect(lambda cancelled: self._finish(work, written, cancelled))
-        work.start()
+        do = partial(_trained, request, self.learning.note, written)
+        self.running.do(do, "Training the probe", lambda _: None, partial(self._finish, written))
 
-    def _stop(self) -> None:
-        if self._work is not None:
-            self._work.cancel()
-            self.stop.setEnabled(False)
-            self.status.setText("stopping after this step …")
-
-    def _show_progress(self, stage: str, done: int, total: int) -> None:
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
-        if self.stop.isEnabled():
-            self.status.setText(f"{stage}: {done:,} of {total:,}" if total else f"{stage} …")
-
-    def _finish(self, work: Work, written: list[cellvjepa.ReportedProbe], cancelled: bool) -> None:
-        if work is not self._work or not isalive(self):  # type: ignore[no-untyped-call]
-            return
-        self._work = None
+    def _finish(self, written: list[cellvjepa.ReportedProbe], cancelled: bool) -> None:
         self.learning.end()
-        self._be_busy(False)
         if written:
-            self.status.setText(f"The probe is in {written[0].folder}.")
+            self.running.tell(f"The probe is in {written[0].folder}.")
             self.made.emit(written[0])
         elif cancelled:
-            self.status.setText("Training was cancelled; nothing was written.")
+            self.running.tell("Training was cancelled; nothing was written.")
 
     def _be_busy(self, busy: bool) -> None:
         self._inputs.setEnabled(not busy)
         self.start.setEnabled(not busy)
-        self.stop.setEnabled(busy)
-        self.bar.setVisible(busy)
-        self.bar.setRange(0, 0)
 
 
 def _trained(

@@ -8,15 +8,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from napari.utils.notifications import show_error, show_info
-from qtpy.compat import isalive
+from napari.utils.notifications import show_info
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QGroupBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 import cellvjepa
 from napari_cellvjepa.parts.choosers import PathLine
 from napari_cellvjepa.parts.command import CopyCommand
-from napari_cellvjepa.parts.work import Work
+from napari_cellvjepa.parts.running import Running
 from napari_cellvjepa.probe.request import Applied, Export, apply, export
 
 
@@ -41,15 +40,13 @@ class Using(QWidget):
         super().__init__()
         self._labels = labels
         self._found: cellvjepa.Embeddings | None = None
-        self._work: Work | None = None
         self._make_parts()
         self._lay_out()
         self.probe.changed.connect(self.probe_chosen)
         self.start.clicked.connect(self._apply)
         self.write.clicked.connect(self._export)
-        self.stop.clicked.connect(self._stop)
+        self.running.changed.connect(self._be_busy)
         self.explore.clicked.connect(self.explore_wanted)
-        self._be_busy(False)
 
     def _make_parts(self) -> None:
         self.probe = PathLine("folder of a probe", {"Folder of a probe …": _ask_probe})
@@ -68,8 +65,8 @@ class Using(QWidget):
         self.with_vectors.setToolTip("The vectors and their projections, a column for each number.")
         self.write = QPushButton("Export")
         self.copy_export = CopyCommand(self.words_of_export)
-        self.stop, self.bar, self.status = QPushButton("Cancel"), QProgressBar(), QLabel()
-        self.status.setWordWrap(True)
+        self.running = Running()
+        self.stop, self.status = self.running.stop, self.running.status
 
     def _lay_out(self) -> None:
         predicting, exporting = QGroupBox("Predict"), QGroupBox("Export a table")
@@ -89,11 +86,7 @@ class Using(QWidget):
         layout.setContentsMargins(4, 6, 4, 4)
         layout.addWidget(predicting)
         layout.addWidget(exporting)
-        progress = QHBoxLayout()
-        progress.addWidget(self.bar, 1)
-        progress.addWidget(self.stop)
-        layout.addLayout(progress)
-        layout.addWidget(self.status)
+        layout.addWidget(self.running)
         layout.addStretch(1)
 
     def follow(self, found: cellvjepa.Embeddings | None, folder: str = "") -> None:
@@ -120,14 +113,11 @@ class Using(QWidget):
     @property
     def under_way(self) -> bool:
         """Whether something is being predicted or written."""
-        return self._work is not None
+        return self.running.busy
 
     def cancel(self) -> None:
         """Give up all work."""
-        if self._work is not None:
-            self._work.cancel()
-            self._work = None
-            self._be_busy(False)
+        self.running.cancel()
 
     def _chosen(self) -> tuple[Path, Path]:
         if not self.probe.text():
@@ -157,39 +147,16 @@ class Using(QWidget):
         try:
             do = make()
         except cellvjepa.UserError as error:
-            show_error(str(error))
-            self.status.setText(str(error))
+            self.running.refuse(error)
             return
         done: list[Any] = []
-        work = self._work = Work(lambda progress: done.append(do(progress)), title)
-        work.progressed.connect(self._show_progress)
-        work.failed.connect(self.status.setText)
-        work.ended.connect(lambda cancelled: self._finish(work, done, then, cancelled))
-        self.status.setText("")
-        self._be_busy(True)
-        work.start()
+        self.running.do(lambda progress: done.append(do(progress)), title, lambda _: None, partial(self._finish, done, then))
 
-    def _finish(self, work: Work, done: list[Any], then: Callable[[Any], object], cancelled: bool) -> None:
-        if work is not self._work or not isalive(self):  # type: ignore[no-untyped-call]
-            return
-        self._work = None
-        self._be_busy(False)
+    def _finish(self, done: list[Any], then: Callable[[Any], object], cancelled: bool) -> None:
         if done:  # also where it was cancelled too late
             then(done[0])
         elif cancelled:
-            self.status.setText("Cancelled; nothing was written.")
-
-    def _stop(self) -> None:
-        if self._work is not None:
-            self._work.cancel()
-            self.stop.setEnabled(False)
-            self.status.setText("stopping after this step …")
-
-    def _show_progress(self, stage: str, done: int, total: int) -> None:
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
-        if self.stop.isEnabled():
-            self.status.setText(f"{stage}: {done:,} of {total:,}" if total else f"{stage} …")
+            self.running.tell("Cancelled; nothing was written.")
 
     def _show_applied(self, applied: Applied) -> None:
         self._found = applied.found
@@ -204,10 +171,6 @@ class Using(QWidget):
     def _be_busy(self, busy: bool) -> None:
         for part in self._inputs:
             part.setEnabled(not busy)
-        self.stop.setEnabled(busy)
-        self.stop.setVisible(busy)
-        self.bar.setVisible(busy)
-        self.bar.setRange(0, 0)
 
     def _ask_table(self, parent: QWidget) -> str:
         kinds = "CSV (*.csv);;Parquet (*.parquet);;AnnData (*.h5ad)"

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Layer
-from napari.utils.notifications import show_error
 
 import cellvjepa
 from napari_cellvjepa.layers.maps import MAP_KEY, maps_in
 from napari_cellvjepa.layers.of_movies import MOVIE_KEY, LayerData, Shown
-from napari_cellvjepa.see.running import Running
+from napari_cellvjepa.parts.running import Running
 from napari_cellvjepa.see.sight import Asked
 from napari_cellvjepa.see.where import Where
 
@@ -36,8 +35,7 @@ class Bench:
 
     def refuse(self, error: cellvjepa.UserError) -> None:
         """Tell a problem."""
-        show_error(str(error))
-        self.running.tell(str(error))
+        self.running.refuse(error)
 
     def begin(
         self, do: Callable[[cellvjepa.Progress], Any], title: str, then: Callable[[Any], str], ended: Callable[[bool], object] | None = None

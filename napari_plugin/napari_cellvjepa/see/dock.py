@@ -10,12 +10,12 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cellvjepa.parts.docked import Docked
+from napari_cellvjepa.parts.running import Running
 from napari_cellvjepa.see.attention import AttentionPage
 from napari_cellvjepa.see.bench import Bench
 from napari_cellvjepa.see.clicks import PlaceClicks
 from napari_cellvjepa.see.features import FeaturesPage
 from napari_cellvjepa.see.masks import MasksPage
-from napari_cellvjepa.see.running import Running
 from napari_cellvjepa.see.surprise import SurprisePage
 from napari_cellvjepa.see.where import Where
 

@@ -1,10 +1,11 @@
-"""The lower end of the dock: how far the work is, a button that cancels it, and what came of it."""
+"""The lower end of a dock: how far its work is, a button that cancels it, and what came of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
@@ -14,18 +15,18 @@ from napari_cellvjepa.parts.work import Work
 
 
 class Running(QWidget):
-    """Does one piece of work at a time.
+    """Does one piece of work at a time, and tells of it in more words than :class:`napari_cellvjepa.parts.busy.Busy`.
 
     Attributes
     ----------
     changed
         Signal ``(busy)``.
     progressed
-        Signal ``()``: a step of the work is done.
+        Signal ``(stage, done, total)``.
     """
 
     changed = Signal(bool)
-    progressed = Signal()
+    progressed = Signal(str, int, int)
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +51,11 @@ class Running(QWidget):
         return self._work is not None
 
     def do(
-        self, do: Callable[[cellvjepa.Progress], Any], title: str, then: Callable[[Any], object], ended: Callable[[bool], object] | None = None
+        self,
+        do: Callable[[cellvjepa.Progress], Any],
+        title: str,
+        then: Callable[[Any], object],
+        ended: Callable[[bool], object] | None = None,
     ) -> None:
         """Begin work, and give up the work before it.
 
@@ -59,7 +64,7 @@ class Running(QWidget):
         do, title
             As for :class:`napari_cellvjepa.parts.work.Work`.
         then
-            Is given the result; a UserError that it raises is told.
+            Is given the result.
         ended
             Is told at the end whether a person has cancelled the work.
         """
@@ -84,6 +89,11 @@ class Running(QWidget):
         """Say something about what was done."""
         self.status.setText(text)
 
+    def refuse(self, error: cellvjepa.UserError) -> None:
+        """Tell why nothing is done."""
+        show_error(str(error))
+        self.tell(str(error))
+
     def _cancel_by_hand(self) -> None:
         if self._work is not None:
             self._work.cancel()
@@ -95,7 +105,7 @@ class Running(QWidget):
         self.bar.setValue(done)
         if self.stop.isEnabled():
             self.tell(f"{stage}: {done:,} of {total:,}" if total else f"{stage} …")
-        self.progressed.emit()
+        self.progressed.emit(stage, done, total)
 
     def _end(self, work: Work, cancelled: bool, ended: Callable[[bool], object] | None) -> None:
         if not self._wants(work):
