@@ -69,6 +69,7 @@ class Latest:
         work.failed.connect(lambda problem: failed(problem) if self._wants(work) else None)
         work.ended.connect(lambda cancelled: self._end(work, ended))
         work.progressed.connect(lambda stage, done, total: self._note(work, (stage, done, total)))
+        self._owner.destroyed.connect(work.cancel)  # the window may be closed without the dock being told
         self.title, self.progress = title, ("", 0, 0)
         work.start()
         self.changed()

@@ -74,6 +74,7 @@ class Running(QWidget):
         work.succeeded.connect(lambda result: then(result) if self._wants(work) else None)
         work.failed.connect(lambda problem: self.tell(problem) if self._wants(work) else None)
         work.ended.connect(lambda cancelled: self._end(work, cancelled, ended))
+        self.destroyed.connect(work.cancel)  # the window may be closed without the dock being told
         self.tell("")
         self._show_busy(True)
         work.start()
