@@ -20,7 +20,7 @@ from napari_cellvjepa.embed.offered import cells_in, images_in, likely_cells
 from napari_cellvjepa.embed.request import Begun, Done, Request, carry_out
 from napari_cellvjepa.embed.so_far import SoFar
 from napari_cellvjepa.layers.files import cells_file, movie_file
-from napari_cellvjepa.layers.of_movies import Shown, Space, cells_from, described, shown_by
+from napari_cellvjepa.layers.of_movies import Shown, Space, cells_from, described, shown_by, shown_quietly
 from napari_cellvjepa.layers.points import points_layers
 from napari_cellvjepa.parts.choosers import LayerBox, PathLine
 from napari_cellvjepa.parts.command import CopyCommand
@@ -128,7 +128,7 @@ class EmbedWidget(Docked):
 
     def _describe(self) -> None:
         """Say what has been chosen, and suggest a place for the store."""
-        shown = self._shown(quietly=True)
+        shown = shown_quietly(self.movie.layer())
         several = shown is not None and len(shown.movie.channels) > 1
         self.all_channels.setVisible(several)
         self.about_movie.setText(described(shown) if shown else "Open a movie, or one of File > Open Sample > cellvjepa.")
@@ -138,14 +138,9 @@ class EmbedWidget(Docked):
             self._suggested = str(self._folder / f"{stem}_embeddings.zarr")
             self.store.set_text(self._suggested)
 
-    def _shown(self, quietly: bool = False) -> Shown | None:
+    def _shown(self) -> Shown | None:
         layer = self.movie.layer()
-        try:
-            return None if layer is None else shown_by(layer)
-        except cellvjepa.UserError:
-            if quietly:
-                return None
-            raise
+        return None if layer is None else shown_by(layer)
 
     def _request(self) -> tuple[Request, Space]:
         """Return what the form asks for, with nothing in it that belongs to a layer."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
-import numpy as np
 from napari.layers import Labels, Points
 from qtpy.QtCore import QObject, Signal
 
 from napari_cellvjepa.label.cells import Cell
 from napari_cellvjepa.label.subject import Subject, ground_of, shown_movie
+from napari_cellvjepa.layers.clicks import Clicks
 from napari_cellvjepa.layers.linking import label_layers, rows_of
 
-_CLICK_PX = 5  # of the screen: whoever moves the mouse further drags
 _REACH_PX = 15  # of the screen, from where a track is
 
 
@@ -37,7 +35,7 @@ class CellClicks(QObject):
         super().__init__()
         self._viewer = viewer
         self._subject: Subject | None = None
-        viewer.mouse_drag_callbacks.append(self._press)
+        self._clicks = Clicks(viewer, self._click)
 
     def follow(self, subject: Subject | None) -> None:
         """Listen for these cells."""
@@ -45,21 +43,16 @@ class CellClicks(QObject):
 
     def close(self) -> None:
         """Let go of the viewer."""
-        if self._press in self._viewer.mouse_drag_callbacks:
-            self._viewer.mouse_drag_callbacks.remove(self._press)
+        self._clicks.close()
 
-    def _press(self, viewer: Any, event: Any) -> Generator[None, None, None]:
-        begin = np.asarray(event.pos, float)
-        yield
-        while event.type == "mouse_move":
-            yield
-        if event.button == 1 and np.abs(np.asarray(event.pos, float) - begin).max() <= _CLICK_PX and (cell := self._cell_at(event)) is not None:
+    def _click(self, event: Any, world: object) -> None:
+        if (cell := self._cell_at(event)) is not None:
             self.pointed.emit(cell)
 
     def _cell_at(self, event: Any) -> Cell | None:
-        """Return the cell under the mouse; None where there is none, or the layer's own tool is at work."""
-        subject, active = self._subject, self._viewer.layers.selection.active
-        if subject is None or (active is not None and active.mode != "pan_zoom"):
+        """Return the cell under the mouse, or None."""
+        subject = self._subject
+        if subject is None:
             return None
         for layer in reversed(self._viewer.layers):
             if not layer.visible or not isinstance(layer, Labels | Points):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator
 from functools import cached_property
 from typing import Any
 
@@ -14,12 +13,12 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 
 import cellvjepa
+from napari_cellvjepa.layers.clicks import Clicks
 from napari_cellvjepa.layers.linking import frame_of, label_layers, movie_layers, rows_of, stores_in
 from napari_cellvjepa.plot.palette import Colouring, plain
 
 COLOURS_KEY = "cellvjepa_colours_before"  # in a layer's metadata: the colours it had
 _FADED_ALPHA = 0.25
-_CLICK_PX = 5
 _LARGEST_IN_TABLE = 2**24
 
 
@@ -176,7 +175,7 @@ class ImageClicks(QObject):
         super().__init__()
         self._viewer, self._labels = viewer, labels
         self._store = ""
-        viewer.mouse_drag_callbacks.append(self._press)
+        self._clicks = Clicks(viewer, self._click)
 
     def follow(self, found: cellvjepa.Embeddings | None) -> None:
         """Listen for the cells of a store."""
@@ -184,24 +183,15 @@ class ImageClicks(QObject):
 
     def close(self) -> None:
         """Let go of the viewer."""
-        if self._press in self._viewer.mouse_drag_callbacks:
-            self._viewer.mouse_drag_callbacks.remove(self._press)
+        self._clicks.close()
 
-    def _press(self, viewer: Any, event: Any) -> Generator[None, None, None]:
-        begin = np.asarray(event.pos, float)
-        yield
-        while event.type == "mouse_move":
-            yield
-        if event.button == 1 and np.abs(np.asarray(event.pos, float) - begin).max() <= _CLICK_PX:
-            row = self._row_at(event)
-            if row >= 0:
-                self.pointed.emit(row, "add" if "Shift" in event.modifiers else "new")
+    def _click(self, event: Any, world: object) -> None:
+        row = self._row_at(event)
+        if row >= 0:
+            self.pointed.emit(row, "add" if "Shift" in event.modifiers else "new")
 
     def _row_at(self, event: Any) -> int:
-        """Return the row under the mouse, of what is on top; -1 where there is none, or the layer's own tool is at work."""
-        active = self._viewer.layers.selection.active
-        if active is not None and active.mode != "pan_zoom":
-            return -1
+        """Return the row under the mouse, of what is on top; -1 where there is none."""
         for layer in reversed(self._viewer.layers):
             if not layer.visible or not isinstance(layer, Labels | Points):
                 continue

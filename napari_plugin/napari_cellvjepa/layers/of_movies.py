@@ -167,6 +167,14 @@ def shown_by(layer: Any) -> Shown:
     return Shown(_movie_of_array(layer), layer.name, Space.of_layer(layer))
 
 
+def shown_quietly(layer: Any | None) -> Shown | None:
+    """Return the movie behind an image layer; None for no layer, and for one that cannot be a movie."""
+    try:
+        return None if layer is None else shown_by(layer)
+    except cellvjepa.UserError:
+        return None
+
+
 def described(shown: Shown) -> str:
     """Say in two lines what a movie is: frames, size, units."""
     movie = shown.movie

@@ -13,7 +13,7 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 import cellvjepa
-from napari_cellvjepa.layers.of_movies import Shown, described, shown_by
+from napari_cellvjepa.layers.of_movies import Shown, described, shown_by, shown_quietly
 from napari_cellvjepa.masks import request, steps
 from napari_cellvjepa.masks.chosen import labels_of, mothers_in
 from napari_cellvjepa.masks.files import folder_beside, saved_file
@@ -118,7 +118,7 @@ class MasksWidget(Docked):
 
     def _describe(self) -> None:
         """Say what has been chosen, and suggest where labels are kept."""
-        shown = self._shown(quietly=True)
+        shown = shown_quietly(self.movie.layer())
         self.about.setText(described(shown) if shown else "Open a movie, or one of File > Open Sample > cellvjepa.")
         if shown is None:
             self._previewing.forget()
@@ -133,7 +133,7 @@ class MasksWidget(Docked):
 
     def _previewed(self) -> tuple[Any, Shown] | None:
         """Return the image layer of which outlines are to be previewed, and its movie; None while the page is not seen."""
-        shown = self._shown(quietly=True)
+        shown = shown_quietly(self.movie.layer())
         return None if shown is None or self.tabs.currentWidget() is not self.outline else (self.movie.layer(), shown)
 
     def _enable(self) -> None:
@@ -144,14 +144,9 @@ class MasksWidget(Docked):
         self.undo.setEnabled(not working)
         self.redo.setEnabled(not working)
 
-    def _shown(self, quietly: bool = False) -> Shown | None:
+    def _shown(self) -> Shown | None:
         layer = self.movie.layer()
-        try:
-            return None if layer is None else shown_by(layer)
-        except cellvjepa.UserError:
-            if quietly:
-                return None
-            raise
+        return None if layer is None else shown_by(layer)
 
     def _movie(self) -> Shown:
         shown = self._shown()
@@ -251,7 +246,7 @@ class MasksWidget(Docked):
 
     def _take_frame(self) -> None:
         """Put the preview into the chosen labels, as one stroke."""
-        found, layer, shown = self._previewing.found, self.labels.layer(), self._shown(quietly=True)
+        found, layer, shown = self._previewing.found, self.labels.layer(), shown_quietly(self.movie.layer())
         if found is None or layer is None or shown is None:
             return
         try:

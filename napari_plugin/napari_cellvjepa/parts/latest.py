@@ -26,6 +26,8 @@ class Latest:
         Of the work that was begun last.
     progress
         ``(stage, done, total)`` of it.
+    cancelled
+        Whether a person has cancelled the work that ended last.
     changed
         Called when work begins, gets on, or ends.
     """
@@ -33,7 +35,7 @@ class Latest:
     def __init__(self, owner: QObject) -> None:
         self._owner = owner
         self._work: Work | None = None
-        self.title, self.progress = "", ("", 0, 0)
+        self.title, self.progress, self.cancelled = "", ("", 0, 0), False
         self.changed: Callable[[], object] = lambda: None
 
     @property
@@ -67,7 +69,7 @@ class Latest:
         work = self._work = Work(do, title)
         work.succeeded.connect(lambda result: then(result) if self._wants(work) else None)
         work.failed.connect(lambda problem: failed(problem) if self._wants(work) else None)
-        work.ended.connect(lambda cancelled: self._end(work, ended))
+        work.ended.connect(lambda cancelled: self._end(work, cancelled, ended))
         work.progressed.connect(lambda stage, done, total: self._note(work, (stage, done, total)))
         self._owner.destroyed.connect(work.cancel)  # the window may be closed without the dock being told
         self.title, self.progress = title, ("", 0, 0)
@@ -94,8 +96,8 @@ class Latest:
     def _wants(self, work: Work) -> bool:
         return work is self._work and bool(isalive(self._owner))  # type: ignore[no-untyped-call]
 
-    def _end(self, work: Work, ended: Callable[[], object]) -> None:
+    def _end(self, work: Work, cancelled: bool, ended: Callable[[], object]) -> None:
         if self._wants(work):
-            self._work = None
+            self._work, self.cancelled = None, cancelled
             ended()
             self.changed()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from napari.utils.notifications import show_error
-from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 import cellvjepa
-from napari_cellvjepa.parts.work import Work
+from napari_cellvjepa.parts.latest import Latest
 
 
 class Running(QWidget):
@@ -30,7 +30,8 @@ class Running(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._work: Work | None = None
+        self._latest = Latest(self)
+        self._latest.changed = self._look
         self.bar = QProgressBar()
         self.stop = QPushButton("Cancel")
         self.status = QLabel()
@@ -48,7 +49,7 @@ class Running(QWidget):
     @property
     def busy(self) -> bool:
         """Whether there is work."""
-        return self._work is not None
+        return self._latest.under_way
 
     def do(
         self,
@@ -68,23 +69,12 @@ class Running(QWidget):
         ended
             Is told at the end whether a person has cancelled the work.
         """
-        self.cancel()
-        work = self._work = Work(do, title)
-        work.progressed.connect(lambda stage, done, total: self._show(stage, done, total) if self._wants(work) else None)
-        work.succeeded.connect(lambda result: then(result) if self._wants(work) else None)
-        work.failed.connect(lambda problem: self.tell(problem) if self._wants(work) else None)
-        work.ended.connect(lambda cancelled: self._end(work, cancelled, ended))
-        self.destroyed.connect(work.cancel)  # the window may be closed without the dock being told
         self.tell("")
-        self._show_busy(True)
-        work.start()
+        self._latest.do(do, title, then, failed=self.tell, ended=partial(self._end, ended))
 
     def cancel(self) -> None:
         """Give up the work; nothing comes of it."""
-        if self._work is not None:
-            self._work.cancel()
-            self._work = None
-            self._show_busy(False)
+        self._latest.cancel()
 
     def tell(self, text: str) -> None:
         """Say something about what was done."""
@@ -96,30 +86,28 @@ class Running(QWidget):
         self.tell(str(error))
 
     def _cancel_by_hand(self) -> None:
-        if self._work is not None:
-            self._work.cancel()
+        if self.busy:
+            self._latest.stop()
             self.stop.setEnabled(False)
             self.tell("stopping after this step …")
 
-    def _show(self, stage: str, done: int, total: int) -> None:
+    def _look(self) -> None:
+        if self.busy is self.bar.isHidden():
+            self._show_busy(self.busy)
+        stage, done, total = self._latest.progress
+        if not self.busy or not stage:
+            return
         self.bar.setRange(0, total)
         self.bar.setValue(done)
         if self.stop.isEnabled():
             self.tell(f"{stage}: {done:,} of {total:,}" if total else f"{stage} …")
         self.progressed.emit(stage, done, total)
 
-    def _end(self, work: Work, cancelled: bool, ended: Callable[[bool], object] | None) -> None:
-        if not self._wants(work):
-            return
-        self._work = None
-        self._show_busy(False)
-        if cancelled:
+    def _end(self, ended: Callable[[bool], object] | None) -> None:
+        if self._latest.cancelled:
             self.tell("Cancelled.")
         if ended is not None:
-            ended(cancelled)
-
-    def _wants(self, work: Work) -> bool:
-        return work is self._work and bool(isalive(self))  # type: ignore[no-untyped-call]
+            ended(self._latest.cancelled)
 
     def _show_busy(self, busy: bool) -> None:
         self.bar.setVisible(busy)

@@ -9,11 +9,11 @@ import numpy.typing as npt
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
+from napari_cellvjepa.layers.clicks import Clicks
 from napari_cellvjepa.parts.docked import Docked
 from napari_cellvjepa.parts.running import Running
 from napari_cellvjepa.see.attention import AttentionPage
 from napari_cellvjepa.see.bench import Bench
-from napari_cellvjepa.see.clicks import PlaceClicks
 from napari_cellvjepa.see.features import FeaturesPage
 from napari_cellvjepa.see.masks import MasksPage
 from napari_cellvjepa.see.surprise import SurprisePage
@@ -33,7 +33,7 @@ class SeeWidget(Docked):
         super().__init__()
         self._viewer = napari_viewer
         self.where, self.running = Where(napari_viewer), Running()
-        self.clicks = PlaceClicks(napari_viewer)
+        self.clicks = Clicks(napari_viewer, self._click)
         bench = self._bench = Bench(napari_viewer, self.where, self.running)
         self.masks, self.features = MasksPage(bench), FeaturesPage(bench)
         self.attention, self.surprise = AttentionPage(bench), SurprisePage(bench)
@@ -41,7 +41,6 @@ class SeeWidget(Docked):
         self.clear.setToolTip("Take all that this dock has shown out of the viewer.")
         self.clear.clicked.connect(self.clear_all)
         self._lay_out()
-        self.clicks.clicked.connect(self._take_click)
         self.running.changed.connect(self._show_busy)
         self.running.progressed.connect(self.features.show_progress)
         events = self._viewer.layers.events
@@ -69,6 +68,9 @@ class SeeWidget(Docked):
         self.surprise.forget()
         self._bench.clear()
         self.running.tell("")
+
+    def _click(self, event: object, world: Any) -> None:
+        self._take_click(world)
 
     def _take_click(self, world: npt.NDArray[np.float64]) -> None:
         if self.where.pick.isChecked():

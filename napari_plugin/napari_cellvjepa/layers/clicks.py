@@ -1,35 +1,29 @@
-"""Clicks in the image, for whoever wants to know where."""
+"""Clicks in the image."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+import numpy.typing as npt
 
-_CLICK_PX = 5
+_CLICK_PX = 5  # of the screen: whoever moves the mouse further drags
 
 
-class PlaceClicks(QObject):
-    """Tells where people click in a viewer, while the layer's own tool is not at work.
+class Clicks:
+    """Calls a function for each click of the left button in a viewer, unless the active layer's own tool is at work.
 
     Parameters
     ----------
     viewer
         The viewer.
-
-    Attributes
-    ----------
-    clicked
-        Signal ``(world)``: the point in napari's world, an array with an entry for each axis of the viewer.
+    then
+        Is given napari's mouse event, and where the button was pressed in napari's world, an array with an entry for each axis.
     """
 
-    clicked = Signal(object)
-
-    def __init__(self, viewer: Any) -> None:
-        super().__init__()
-        self._viewer = viewer
+    def __init__(self, viewer: Any, then: Callable[[Any, npt.NDArray[np.float64]], object]) -> None:
+        self._viewer, self._then = viewer, then
         viewer.mouse_drag_callbacks.append(self._press)
 
     def close(self) -> None:
@@ -38,7 +32,7 @@ class PlaceClicks(QObject):
             self._viewer.mouse_drag_callbacks.remove(self._press)
 
     def _press(self, viewer: Any, event: Any) -> Generator[None, None, None]:
-        begin, world = np.asarray(event.pos, float), np.asarray(event.position, float)
+        begin, world = np.asarray(event.pos, float), np.asarray(event.position, np.float64)
         yield
         while event.type == "mouse_move":
             yield
@@ -46,4 +40,4 @@ class PlaceClicks(QObject):
         if active is not None and active.mode != "pan_zoom":
             return
         if event.button == 1 and np.abs(np.asarray(event.pos, float) - begin).max() <= _CLICK_PX:
-            self.clicked.emit(world)
+            self._then(event, world)
