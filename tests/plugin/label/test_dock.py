@@ -201,7 +201,7 @@ def test_explore_is_coloured_by_labels_as_they_are_given(on_store: Docked, mappe
     qtbot.waitUntil(lambda: explore.plotted.colour.findText("label") >= 0, timeout=PATIENCE_MS)
     explore.plotted.colour.setCurrentText("label")
     explore.plotted.colour_changed.emit()
-    assert explore.legend.texts() == ["moving  2", "not known  6"]
+    qtbot.waitUntil(lambda: explore.legend.texts() == ["moving  2", "not known  6"], timeout=PATIENCE_MS)
     assert explore.drawing.colouring.kinds[0].colour == widget._classes["moving"]
     widget.choose(Cell(MOVIE, 1))
     press(viewer, qtbot, KEY.Key_1)
