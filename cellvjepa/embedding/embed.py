@@ -93,12 +93,7 @@ def embed_windows(
     outlines = Outlines({name: image for name, image in (labels or {}).items() if name in named}, config.mask_weight, config.hide_neighbours)
     outlines.check(named, windows.clips)
     provenance = _provenance(named, windows, shape, config, store, source, outlines, device)
-    unfinished = begin_store(
-        store,
-        windows.table,
-        _features(provenance.channels, statistics_of(config.pool, encoder.shape.dim, shape.frames // encoder.shape.tubelet[0])),
-        provenance,
-    )
+    unfinished = begin_store(store, windows.table, _features(provenance, encoder), provenance)
     if unfinished is None:
         progress("embedding", len(windows.clips), len(windows.clips))
         return Path(store)
@@ -186,7 +181,8 @@ def _keep(unfinished: Unfinished, piece: _Piece, vectors_BD: npt.NDArray[np.floa
         unfinished.fill(piece.chunk, in_order)
 
 
-def _features(channels: Sequence[str], statistics: Sequence[str]) -> pd.DataFrame:
+def _features(provenance: Provenance, encoder: Encoder) -> pd.DataFrame:
     """Describe the numbers of a vector: which channel each belongs to, and which statistic it is."""
-    rows = [(channel, statistic) for channel in channels for statistic in statistics]
+    statistics = statistics_of(provenance.pool, encoder.shape.dim, provenance.clip_shape.frames // encoder.shape.tubelet[0])
+    rows = [(channel, statistic) for channel in provenance.channels for statistic in statistics]
     return pd.DataFrame(rows, columns=["channel", "statistic"], index=[f"e{i:03d}" for i in range(len(rows))])

@@ -230,6 +230,7 @@ def test_folders_and_movies_are_dropped(qtbot: Any, widget: ArchiveWidget, folde
     qtbot.waitUntil(lambda: "c.tif" in titles(widget), timeout=PATIENT_MS)
     drop(widget, folder / "day2" / "c.tif")  # one movie: it is opened at once
     qtbot.waitUntil(lambda: len(widget._viewer.layers) == 2, timeout=PATIENT_MS)
+    assert all("c.tif" in layer.name for layer in widget._viewer.layers)  # its two channels
 
 
 def test_a_store_that_is_dropped_is_opened(qtbot: Any, widget: ArchiveWidget, toy_store: Path, notices: list[str]) -> None:

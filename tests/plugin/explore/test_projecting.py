@@ -106,5 +106,7 @@ def test_closing_the_dock_stops_the_work(explored: Explored, qtbot: Any, monkeyp
     monkeypatch.setattr(projecting, "_projected", long)
     widget.projecting.begin.click()
     qtbot.waitUntil(begun.is_set, timeout=PATIENCE_MS)
+    assert not stopped.is_set()
     viewer.window.remove_dock_widget(widget)
     qtbot.waitUntil(stopped.is_set, timeout=PATIENCE_MS)
+    assert "Explore" not in viewer.window.dock_widgets

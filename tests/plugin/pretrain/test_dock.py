@@ -250,6 +250,8 @@ def test_two_viewers_may_watch_one_run(qtbot: Any, made_run: Path) -> None:
         widget.run.set_text(str(made_run))
     for widget in widgets:
         seen(qtbot, widget, lambda found: len(found.state.rows) == 5)
+    assert widgets[0].progress.light.text() == widgets[1].progress.light.text() != ""
+    for widget in widgets:
         widget._watch.follow(None)
 
 
@@ -282,6 +284,7 @@ def test_closing_while_it_starts_leaves_nothing_of_the_dock(
         return all(ref() is None for ref in gone)
 
     qtbot.waitUntil(all_gone, timeout=30_000)
+    assert [ref() for ref in gone] == [None] * 5
 
 
 def test_nothing_of_the_tests_trains_on(tmp_path: Path) -> None:

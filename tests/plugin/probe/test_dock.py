@@ -399,6 +399,7 @@ def test_closed_while_it_trains_nothing_is_left_of_it(
         return not [name for name, ref in gone.items() if ref() is not None]
 
     qtbot.waitUntil(none_left, timeout=30_000)
+    assert [name for name, ref in gone.items() if ref() is not None] == []
     viewer.layers.clear()
 
 

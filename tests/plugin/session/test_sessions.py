@@ -257,6 +257,7 @@ def test_the_commands_of_the_menu_save_and_open(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "mine.cellvjepa.yaml"), ""))
     commands = get_app_model().commands
     commands.execute_command("cellvjepa.save_session").result()
+    assert (tmp_path / "mine.cellvjepa.yaml").is_file()
     viewer.layers.clear()
     commands.execute_command("cellvjepa.open_session").result()
     qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["toy.ome.tif"], timeout=PATIENT_MS)
