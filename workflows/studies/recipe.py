@@ -45,6 +45,7 @@ from cellvjepa.probing.validation import few_label_scores
 from cellvjepa.training.checkpoint import list_checkpoints
 from cellvjepa.training.metrics import read_metrics
 from cellvjepa.training.pretrain import pretrain
+from cellvjepa.training.selection import kept_step
 
 INTERVAL_S = 360.0  # about six minutes; the file does not say it
 FEW = (20, 80)
@@ -181,6 +182,7 @@ class Sweep:
             "variant": name,
             "seed": seed,
             "steps": rows[-1]["step"],
+            "chosen steps": [kept_step(run) for run in runs.values()],
             "settings": [*self.variants[name]],
             "clips_per_s": float(np.median([row["clips_per_s"] or 0 for row in rows[1:]])),
             "minutes": (time.monotonic() - began) / 60,
@@ -294,13 +296,14 @@ def print_table(results: Sequence[dict[str, Any]]) -> None:
     """Print one line per variant: means over seeds, and the standard deviation where there are several."""
     tasks = ("motility 20", "motility 80", "state 20", "arrow", "stride", "behaviours 5", "behaviours 20")
     print("Each cell: mean / moments / dynamics pooling.\n")
-    print(f"| variant | seeds | {' | '.join(tasks)} | rank of clips, of tokens |")
-    print("|" + "---|" * (len(tasks) + 3))
+    print(f"| variant | seeds | {' | '.join(tasks)} | rank of clips, of tokens | kept encoders of step |")
+    print("|" + "---|" * (len(tasks) + 4))
     for name in [name for name in VARIANTS if any(result["variant"] == name for result in results)]:
         rows = [result for result in results if result["variant"] == name]
         cells = [" / ".join(_number([row[f"{task} {how}"] for row in rows]) for how in POOLS) for task in tasks]
         ranks = ", ".join(_arrow([row[key] for row in rows]) for key in ("rank", "rank of tokens"))
-        print(f"| {name} | {len(rows)} | {' | '.join(cells)} | {ranks} |")
+        kept = sorted({step for row in rows for step in row["chosen steps"]})
+        print(f"| {name} | {len(rows)} | {' | '.join(cells)} | {ranks} | {', '.join(map(str, kept))} |")
 
 
 def _number(values: list[float]) -> str:
