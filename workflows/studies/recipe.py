@@ -51,6 +51,7 @@ INTERVAL_S = 360.0  # about six minutes; the file does not say it
 FEW = (20, 80)
 POOLS: tuple[Pool, ...] = ("mean", "moments", "dynamics")
 _SHORT, _LONG = "{{blocks: 8, area: 0.15, context_share: {}, target_share: {}}}", "{{blocks: 2, area: 0.7, context_share: {}, target_share: {}}}"
+_SHARES = "context_share: 0.1875, target_share: 0.25"
 _FORECAST = "{past: 0.5, context_places: 0.5, target_places: 0.5}"
 
 
@@ -96,6 +97,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "context x 2": (_masks((0.375, 0.25), None, _FORECAST),),
     "half of the targets": (_masks((0.1875, 0.125), None, "{past: 0.5, context_places: 0.5, target_places: 0.25}"),),
     "twice the targets": (_masks((0.1875, 0.5), None, "{past: 0.5, context_places: 0.5, target_places: 1.0}"),),
+    "blocks of .05": (f"masks.generators=[{{blocks: 8, area: 0.05, {_SHARES}}}, {_FORECAST}]",),
+    "blocks of .4": (f"masks.generators=[{{blocks: 3, area: 0.4, {_SHARES}}}, {_FORECAST}]",),
     "predictor depth 2": ("model.predictor_depth=2",),
     "predictor depth 6": ("model.predictor_depth=6",),
     "tubelet 1": ("model.tubelet=[1, 1, 16, 16]",),
@@ -172,7 +175,7 @@ class Sweep:
         if name.startswith("frozen teacher") and not self.do("pixels", seed):
             return False
         began = time.monotonic()
-        runs = {data: self.out / f"{name.replace(' ', '_')}_{seed}_{data}" for data in ("cellphe", "simulated")}
+        runs = {data: self.run_folder(name, seed, data) for data in ("cellphe", "simulated")}
         for data, run in runs.items():
             if not self._train(data, run, self.settings(name, seed, data)):
                 return False
@@ -215,13 +218,17 @@ class Sweep:
             print(f"{run.name}: {error}", flush=True)
         return True
 
+    def run_folder(self, name: str, seed: int, data: str) -> Path:
+        """Return where a variant is trained."""
+        return self.out / f"{name.replace(' ', '_').replace('/', '_')}_{seed}_{data}"
+
     def settings(self, name: str, seed: int, data: str) -> Config:
         """Return the configuration of a variant."""
         own = list(self.variants[name])
         if data == "simulated":
             own = [*(setting for setting in own if not setting.startswith("clip.interval_s")), f"clip.size_px={SIZE_PX}"]
         if name.startswith("frozen teacher"):
-            own.append(f"training.teacher={self.out / f'pixels_{seed}_{data}'}")
+            own.append(f"training.teacher={self.run_folder('pixels', seed, data)}")
         rhythm = [f"training.checkpoint_every={max(1, self.steps // 10)}", f"monitor.every={max(1, self.steps // 5)}", "training.log_every=25"]
         rhythm.append("monitor.stop_on_collapse=false")  # what collapses is to be seen to its end
         common = [f"training.steps={self.steps}", f"training.seed={seed}", f"training.device={self.device}", *rhythm]
@@ -263,7 +270,7 @@ def windows16_auc(
     config = ProbeConfig(kind=kind, group="split_group", folds=2)
     for task, (column, classes) in TASKS.items():
         chosen = np.flatnonzero(windows[column].isin(classes))
-        codes = windows[column].iloc[chosen].eq(classes[1]).to_numpy(np.int64)
+        codes = windows[column].iloc[chosen].eq(classes[1]).to_numpy().astype(np.int64)
         groups = choose_groups(windows.iloc[chosen], shape, config)
         fold = held_out(groups, np.flatnonzero(np.array(groups.names)[groups.codes_N] == TEST_QUADRANT))
         for _, line in few_label_scores(features[chosen], codes, [fold], config, few).iterrows():
