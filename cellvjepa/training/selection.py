@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,8 @@ from cellvjepa.training.metrics import MetricsRow
 
 FOLDER = "best_encoder"
 _ENOUGH = 0.5  # of the first rank within a clip
-NOISE = 0.02  # scores closer than this are equal: then the later encoder is taken
+_VARIANCE = 0.25  # of one answer that is right or wrong, at most
+_LEAST_NOISE = 0.02  # scores closer than this are equal, however many clips they were measured on
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,35 @@ def label_free_score(row: MetricsRow, first: MetricsRow, config: Config) -> floa
     return float(np.mean([*ranks, *probes]))
 
 
+def noise(row: MetricsRow, config: Config, labelled: bool) -> float:
+    """Return by how much the scores of two encoders that are equally good may differ: two standard errors of the difference.
+
+    What wavers are shares of right answers. Among 64 clips, direction and speed of time alone make the mean of five numbers waver by
+    0.018, so the best of a dozen measurements is ahead of equally good ones by more than that, by luck. (In 84 runs
+    that lay at hand the score changed by 0.019 from one measurement to the next, as a standard deviation.)
+
+    Parameters
+    ----------
+    row
+        A measurement, which tells what these movies allow to be measured.
+    config
+        The complete configuration of the run.
+    labelled
+        Of the score on labelled windows; else of :func:`label_free_score`.
+    """
+    if labelled:
+        error = math.sqrt(_VARIANCE / config.monitor.labelled_windows)
+    else:
+        terms = 2 + sum(row.get(key) is not None for key in ("place", "time_order", "frame_gap"))
+        wavering = sum(row.get(key) is not None for key in ("time_order", "frame_gap"))
+        error = math.sqrt(wavering * _VARIANCE / config.monitor.clips) / terms
+    return max(_LEAST_NOISE, 2 * math.sqrt(2) * error)
+
+
 def choose(measured: Sequence[MetricsRow], config: Config) -> Choice | None:
     """Choose among the measurements of a run so far; None where none is healthy.
 
-    The latest green measurement whose score is within ``NOISE`` of the best of the green ones; those after which a fall began that
+    The latest green measurement whose score is within :func:`noise` of the best of the green ones; those after which a fall began that
     was not yet certain do not count. The score is that of the labelled windows where there are labels, else
     :func:`label_free_score`. Measurements before the end of the warm-up count only where there are no later ones: the ranks and
     scores of random features say little.
@@ -66,12 +93,13 @@ def choose(measured: Sequence[MetricsRow], config: Config) -> Choice | None:
             green[-1]["step"], label_free_score(green[-1], measured[0], config), "the last green measurement; none was made after the warm-up"
         )
     scores = [float(row["labelled"] or 0.0) if labelled else label_free_score(row, measured[0], config) for row in candidates]
-    chosen = max(i for i, score in enumerate(scores) if score >= max(scores) - NOISE)
+    within = noise(measured[0], config, bool(labelled))
+    chosen = max(i for i, score in enumerate(scores) if score >= max(scores) - within)
     measure = "balanced accuracy on labelled windows" if labelled else "mean of ranks and label-free probes"
     return Choice(
         candidates[chosen]["step"],
         round(scores[chosen], 4),
-        f"the latest of {len(candidates)} green measurements within {NOISE} of the best score ({max(scores):.3f}; {measure})",
+        f"the latest of {len(candidates)} green measurements within {within:.2g} of the best score ({max(scores):.3f}; {measure})",
     )
 
 

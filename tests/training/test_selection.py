@@ -31,6 +31,27 @@ def test_a_clearly_better_one_is_kept_though_later_ones_are_green() -> None:
     assert chosen([14, 20, 40, 62, 40, 40, 40]) == 150
 
 
+def test_luck_among_few_clips_does_not_choose() -> None:
+    """Shares of right answers among 64 clips waver by .06: equally good encoders, so the last is kept, and with many clips what is ahead."""
+    ranks, lucky = [30.0] * 8, [0.5, 0.5, 0.64, 0.5, 0.47, 0.5, 0.48, 0.49]
+    assert chosen(ranks, time_order=lucky) == 350
+    wide = config_of("monitor.clips=4096")
+    found = choose(history([2000.0] * 8, wide, time_order=lucky), wide)
+    assert found is not None
+    assert found.step == 100
+
+
+def test_the_best_of_a_dozen_equally_good_measurements_is_seldom_taken_for_better() -> None:
+    rng, config = np.random.default_rng(0), config_of()
+    kept = []
+    for _ in range(200):
+        shares = {key: [float(value) for value in rng.binomial(64, true, 12) / 64] for key, true in (("time_order", 0.6), ("frame_gap", 0.8))}
+        found = choose(history([30.0] * 12, config, **shares), config)
+        assert found is not None
+        kept.append(found.step)
+    assert np.mean(np.array(kept) == 550) > 0.85
+
+
 def test_the_loss_does_not_choose() -> None:
     ranks, losses = [14, 20, 25, 30, 31, 32], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
     assert chosen(ranks, loss=losses) == chosen(ranks, loss=losses[::-1]) == chosen(ranks, loss=[np.nan] * 6)
