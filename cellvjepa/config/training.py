@@ -76,11 +76,11 @@ class TrainingConfig(Section):
     sigreg: Annotated[float, Field(ge=0)] = Field(
         0.0, title="SIGReg weight", description="Weight of another term against collapse (LeJEPA, arXiv 2511.08544); 0: not used."
     )
-    auxiliary: Literal["none", "unrest", "pixels", "differences"] = Field(
+    auxiliary: Literal["none", "unrest", "motion", "pixels", "differences"] = Field(
         "unrest",
         title="Auxiliary target",
-        description="What is predicted besides. unrest: how much, and how fast, hidden and seen places change. pixels: the hidden pixels. "
-        "differences: those between their frames.",
+        description="What is predicted besides. unrest: how much, and how fast, hidden and seen places change. motion: that, and how far what is "
+        "seen there moves. pixels: the hidden pixels. differences: those between their frames.",
     )
     auxiliary_weight: Annotated[float, Field(ge=0)] = Field(2.0, title="Auxiliary weight", description="Weight of the auxiliary target.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(

@@ -12,6 +12,7 @@ from torch import nn
 
 from cellvjepa.config import Config
 from cellvjepa.errors import UserError
+from cellvjepa.model.displacement import WIDTH, displacement
 from cellvjepa.model.encoder import Encoder, EncoderShape, cut_tubelets, new_encoder
 from cellvjepa.model.grid import grid_of
 from cellvjepa.model.layers import at_least_float32, gather_tokens, initialise
@@ -28,8 +29,9 @@ class Prediction:
     ``context`` are (B, K, D) outputs of the context encoder, ``predicted`` (B, M, D) those of the predictor, ``targets`` (B, M, D)
     float32 what it should have said, without gradient; none where pixels alone are predicted. ``painted`` (B, M, P) is what the
     pixel head says of the hidden tubelets and ``hidden`` (B, M, P) their pixels as the encoder sees them; none without that head.
-    ``unrest`` are (B, M or K, W) measures of how much hidden and seen places change (:func:`cellvjepa.model.waves.unrest`), and
-    ``unrest_said`` what the heads for it say; two for each mask, none without these heads.
+    ``unrest`` are (B, M or K, W) measures of how much hidden and seen places change (:func:`cellvjepa.model.waves.unrest`) and, if asked,
+    how far what is seen there moves (:func:`cellvjepa.model.displacement.displacement`), and ``unrest_said`` what the heads for it
+    say; two for each mask, none without these heads.
     ``target_means`` are (B, D) float32: the mean target token of each clip, before the layer norm that would hide its shrinking.
     """
 
@@ -54,13 +56,15 @@ class Asked:
 
     ``features``: of the target encoder, averaged over its last ``layers`` layers. ``pixels``: those of the tubelets, through a head
     of their own. ``unrest``: how much hidden places change, of the predictor, and how much seen ones do, of the context encoder;
-    through a head each. ``follows``: whether the target encoder follows the context encoder; if not, it is a teacher that stays as it is.
+    through a head each. ``displacement``: the same heads say how far what is seen moves. ``follows``: whether the target encoder follows
+    the context encoder; if not, it is a teacher that stays as it is.
     """
 
     features: bool = True
     layers: int = 1
     pixels: bool = False
     unrest: bool = False
+    displacement: bool = False
     follows: bool = True
 
     @classmethod
@@ -77,7 +81,8 @@ class Asked:
             features=training.objective != "pixels",
             layers=training.target_layers,
             pixels=training.objective == "pixels" or training.auxiliary in ("pixels", "differences"),
-            unrest=training.auxiliary == "unrest",
+            unrest=training.auxiliary in ("unrest", "motion"),
+            displacement=training.auxiliary == "motion",
             follows=training.objective != "frozen_teacher",
         )
 
@@ -107,7 +112,8 @@ class VJepa(nn.Module):
         self.pixel_head = _head(shape.dim, shape.tubelet_pixels) if asked.pixels else None
         # For hidden places, from what the predictor says; for seen ones, from what the context encoder says. Their weights are drawn by
         # build_vjepa.
-        self.unrest_heads = nn.ModuleList(_head(shape.dim, shape.tubelet[0]) for _ in range(2)) if asked.unrest else None
+        numbers = shape.tubelet[0] + (WIDTH if asked.displacement else 0)
+        self.unrest_heads = nn.ModuleList(_head(shape.dim, numbers) for _ in range(2)) if asked.unrest else None
 
     @property
     def encoder(self) -> Encoder:
@@ -147,6 +153,8 @@ class VJepa(nn.Module):
         if self.unrest_heads is not None:
             of_hidden, of_seen = self.unrest_heads
             measured = unrest(tubelets_BNP, grid.t, shape.tubelet[0], shape.in_channels)
+            if self.asked.displacement:
+                measured = torch.cat([measured, displacement(pixels_BCTZYX, shape.tubelet, shape.pixel_std)], dim=-1)
             places = [*(mask.target_BM for mask in masks), *(mask.context_BK for mask in masks)]
             said = (*map(of_hidden, predicted), *map(of_seen, context))
             prediction = replace(prediction, unrest_said=said, unrest=tuple(gather_tokens(measured, place) for place in places))

@@ -8,8 +8,8 @@ A variant is a list of settings on top of the preset. It is trained twice: on th
 the cost) on the simulated fields. Both encoders are scored by logistic regression on frozen, pooled features: windows16.csv (motility,
 state; 20 and 80 labels per class, quadrant 3 unseen; ROC AUC), the direction of time and the frame stride (labels that cost nothing;
 ROC AUC, all labels), and the six simulated behaviours (5 and 20 labels per class, unseen fields; balanced accuracy, chance .167).
-`--minutes` ends a piece of work in time: the run that is under way is kept and resumed by the next call; results already in
-SWEEP/results.jsonl are not made again.
+Scored is the encoder of the last step; which one the monitors would have kept stands beside. `--minutes` ends a piece of work in time:
+the run that is under way is kept and resumed by the next call; results already in SWEEP/results.jsonl are not made again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 from behaviours import SIZE_PX, behaviour_scores
+from safetensors import safe_open
 from windows16 import TASKS, TEST_QUADRANT, encode, in_memory, pooled, read_clips, read_windows
 
 from cellvjepa import sample_data_folder
@@ -86,6 +87,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "targets of 4 layers": ("training.target_layers=4",),
     "no auxiliary target": ("training.auxiliary=none",),
     "unrest x 3": ("training.auxiliary_weight=6",),
+    "motion": ("training.auxiliary=motion",),
     "auxiliary pixels": ("training.auxiliary=pixels",),
     "auxiliary differences": ("training.auxiliary=differences",),
     "pixels": ("training.objective=pixels", "training.variance_covariance=0", "training.auxiliary=none", "monitor.stop_on_collapse=false"),
@@ -192,8 +194,8 @@ class Sweep:
             "rank": [rows[0]["rankme"], rows[-1]["rankme"]],
             "rank of tokens": [rows[0]["rankme_tokens"], rows[-1]["rankme_tokens"]],
             "loss ratio": rows[-1]["loss_ratio"],
-            **self.windows16_scores(load_encoder(runs["cellphe"])[0], shape),
-            **self.behaviour_scores(load_encoder(runs["simulated"])[0], shape),
+            **self.windows16_scores(last_encoder(runs["cellphe"]), shape),
+            **self.behaviour_scores(last_encoder(runs["simulated"]), shape),
             **provenance(),
         }
         self.keep(result)
@@ -261,6 +263,16 @@ class Sweep:
     def _watch(self, stage: str, done: int, total: int) -> None:
         if stage == "pretraining" and time.monotonic() > self.stop_at:
             raise Cancelled
+
+
+def last_encoder(run: Path) -> Encoder:
+    """Return the encoder after the last step, whatever the monitors chose: a comparison of recipes is not to be one of choices."""
+    encoder, card = load_encoder(run)
+    part = "context" if card.provenance["config"]["training"]["objective"] == "frozen_teacher" else "target"
+    prefix = f"model.{part}_encoder."
+    with safe_open(list_checkpoints(run / "checkpoints")[-1].path, framework="pt") as file:
+        encoder.load_state_dict({name: file.get_tensor(prefix + name) for name in encoder.state_dict()})
+    return encoder
 
 
 def windows16_auc(

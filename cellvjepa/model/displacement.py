@@ -1,0 +1,68 @@
+"""How far what is at a place moves, by comparing frames: optical flow by matching blocks, coarse and soft."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+LAGS = (1, 2)  # steps of the grid
+WIDTH = 2 * len(LAGS)  # numbers for each place
+_CELLS = 2  # a tubelet's edge, in the cells that are compared
+_REACH = 3  # how far a place is looked for [cells]
+_SOFTNESS = 0.04  # of the softmax over shifts, as a share of the mean error
+_NOISE = 0.01  # error of the camera, in variances of the pixels: what differs less is alike
+
+
+@torch.no_grad()
+def displacement(pixels_BCTZYX: torch.Tensor, tubelet: tuple[int, int, int, int], spread: float) -> torch.Tensor:
+    """Return how far what is seen at each place moves within one and two steps of the grid.
+
+    Region-based matching (Barron, Fleet & Beauchemin 1994, section 2.2), with a soft choice as of Singh there. Of each tubelet the middle
+    frame is taken, averaged over its planes and to cells of half a tubelet's edge. A place, two tubelets wide, is compared with its
+    surroundings in the frame one or two steps later (earlier, where there is none; a clip too short for either moves nowhere), at
+    7 x 7 shifts of whole cells.
+
+    Parameters
+    ----------
+    pixels_BCTZYX
+        (B, C, T, Z, Y, X) pixels of whole clips.
+    tubelet
+        Its frames, planes, height and width [px].
+    spread
+        Standard deviation of the pixels.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, N, 4) float32, in the order of the tokens: for each lag the length of the mean shift [tubelets], and the logarithm of how much
+        less the best shift leaves unexplained than none.
+    """
+    frames, planes, height, width = tubelet
+    still = pixels_BCTZYX[:, :, frames // 2 :: frames].float() / spread
+    batch, channels, steps, _, rows, columns = still.shape
+    still = still.reshape(batch, channels, steps, -1, planes, rows, columns).mean(dim=4).transpose(1, 2).transpose(2, 3)  # (B, t, z, C, Y, X)
+    cells = F.interpolate(still.flatten(0, 2), size=(_CELLS * rows // height, _CELLS * columns // width), mode="area")
+    cells = cells.reshape(*still.shape[:4], *cells.shape[-2:])
+    found = torch.cat([_matched(cells, _other_step(steps, lag).to(cells.device)) for lag in LAGS], dim=1)  # (B * t * z, 4, y, x)
+    return found.movedim(1, -1).reshape(batch, -1, WIDTH)
+
+
+def _other_step(steps: int, lag: int) -> torch.Tensor:
+    """Return with which step each is compared: a later one, else an earlier one, else itself."""
+    step = torch.arange(steps)
+    return torch.where(step + lag < steps, step + lag, torch.where(step >= lag, step - lag, step))
+
+
+def _matched(cells: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return how far places move and what that explains, (B * t * z, 2, y, x), for cells (B, t, z, C, rows, columns)."""
+    now, then = cells.flatten(0, 2), cells[:, other].flatten(0, 2)
+    size = now.shape[-2:]
+    around = F.pad(then, (_REACH,) * 4, mode="replicate").unfold(2, size[0], 1).unfold(3, size[1], 1)  # (n, C, 7, 7, rows, columns)
+    error = (now[:, :, None, None] - around).square().mean(dim=1).flatten(1, 2)
+    error = F.avg_pool2d(error, 2 * _CELLS, _CELLS, _CELLS // 2, count_include_pad=False)  # (n, 49, y, x)
+    weight = torch.softmax(-error / (_SOFTNESS * error.mean(dim=1, keepdim=True) + 0.2 * _NOISE), dim=1)
+    shifts = torch.arange(-_REACH, _REACH + 1, dtype=error.dtype, device=error.device) / _CELLS
+    each = torch.cartesian_prod(shifts, shifts)  # in the order of the errors
+    far = torch.einsum("nsyx,sk->nkyx", weight, each).norm(dim=1)
+    gain = torch.log((error[:, len(each) // 2] + _NOISE) / (error.amin(dim=1) + _NOISE))
+    return torch.stack([far, gain], dim=1)
