@@ -10,6 +10,7 @@ import torch
 
 from cellvjepa.config import Config, config_from, load_config
 from cellvjepa.errors import UserError
+from cellvjepa.model.displacement import WIDTH
 from cellvjepa.model.encoder import cut_tubelets
 from cellvjepa.model.grid import grid_of
 from cellvjepa.model.masking import Mask, draw_masks
@@ -171,13 +172,15 @@ def test_unrest_over_the_clip_is_seen_where_tubelets_are_single_frames() -> None
     assert torch.allclose(changing, torch.tensor(0.52).log().expand(4))
 
 
-def test_the_unrest_term_trains_encoder_and_heads_and_ignores_the_unit(tiny_config: Config) -> None:
-    config = changed(tiny_config, "training.auxiliary=unrest")
+@pytest.mark.parametrize(("auxiliary", "more"), [("unrest", 0), ("motion", WIDTH)])
+def test_what_is_said_of_change_trains_encoder_and_heads_and_ignores_the_unit(tiny_config: Config, auxiliary: str, more: int) -> None:
+    config = changed(tiny_config, f"training.auxiliary={auxiliary}")
     model = build_vjepa(config, seed=0)
     pixels, masks = batch(config)
     prediction = model(pixels, masks)
     assert [tuple(part.shape) for part in prediction.unrest] == [tuple(part.shape) for part in prediction.unrest_said]
     assert len(prediction.unrest) == 2 * len(masks)
+    assert prediction.unrest[0].shape[-1] == config.model.tubelet[0] + more
     said, measured = prediction.unrest_said[0], prediction.unrest[0]
     assert torch.allclose(unrest_l1(said, measured), unrest_l1(said, 3 * measured + 1), atol=1e-5)
     objective(prediction, config, 0).total.backward()  # type: ignore[no-untyped-call]
