@@ -77,7 +77,7 @@ class TrainingConfig(Section):
         0.0, title="SIGReg weight", description="Weight of another term against collapse (LeJEPA, arXiv 2511.08544); 0: not used."
     )
     auxiliary: Literal["none", "unrest", "motion", "pixels", "differences"] = Field(
-        "unrest",
+        "motion",
         title="Auxiliary target",
         description="What is predicted besides. unrest: how much, and how fast, hidden and seen places change. motion: that, and how far what is "
         "seen there moves. pixels: the hidden pixels. differences: those between their frames.",

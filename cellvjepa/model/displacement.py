@@ -58,7 +58,7 @@ def _matched(cells: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     now, then = cells.flatten(0, 2), cells[:, other].flatten(0, 2)
     size = now.shape[-2:]
     around = F.pad(then, (_REACH,) * 4, mode="replicate").unfold(2, size[0], 1).unfold(3, size[1], 1)  # (n, C, 7, 7, rows, columns)
-    error = (now[:, :, None, None] - around).square().mean(dim=1).flatten(1, 2)
+    error = (now[:, :, None, None] - around).square_().mean(dim=1).flatten(1, 2)
     error = F.avg_pool2d(error, 2 * _CELLS, _CELLS, _CELLS // 2, count_include_pad=False)  # (n, 49, y, x)
     weight = torch.softmax(-error / (_SOFTNESS * error.mean(dim=1, keepdim=True) + 0.2 * _NOISE), dim=1)
     shifts = torch.arange(-_REACH, _REACH + 1, dtype=error.dtype, device=error.device) / _CELLS
