@@ -43,13 +43,13 @@ def displacement(pixels_BCTZYX: torch.Tensor, tubelet: tuple[int, int, int, int]
     still = still.reshape(batch, channels, steps, -1, planes, rows, columns).mean(dim=4).transpose(1, 2).transpose(2, 3)  # (B, t, z, C, Y, X)
     cells = F.interpolate(still.flatten(0, 2), size=(_CELLS * rows // height, _CELLS * columns // width), mode="area")
     cells = cells.reshape(*still.shape[:4], *cells.shape[-2:])
-    found = torch.cat([_matched(cells, _other_step(steps, lag).to(cells.device)) for lag in LAGS], dim=1)  # (B * t * z, 4, y, x)
+    found = torch.cat([_matched(cells, _other_step(steps, lag, cells.device)) for lag in LAGS], dim=1)  # (B * t * z, 4, y, x)
     return found.movedim(1, -1).reshape(batch, -1, WIDTH)
 
 
-def _other_step(steps: int, lag: int) -> torch.Tensor:
+def _other_step(steps: int, lag: int, device: torch.device) -> torch.Tensor:
     """Return with which step each is compared: a later one, else an earlier one, else itself."""
-    step = torch.arange(steps)
+    step = torch.arange(steps, device=device)
     return torch.where(step + lag < steps, step + lag, torch.where(step >= lag, step - lag, step))
 
 
@@ -60,6 +60,7 @@ def _matched(cells: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     around = F.pad(then, (_REACH,) * 4, mode="replicate").unfold(2, size[0], 1).unfold(3, size[1], 1)  # (n, C, 7, 7, rows, columns)
     error = (now[:, :, None, None] - around).square_().mean(dim=1).flatten(1, 2)
     error = F.avg_pool2d(error, 2 * _CELLS, _CELLS, _CELLS // 2, count_include_pad=False)  # (n, 49, y, x)
+    # A place without texture is alike everywhere: the noise keeps its softmax flat, so that it stays where it is.
     weight = torch.softmax(-error / (_SOFTNESS * error.mean(dim=1, keepdim=True) + 0.2 * _NOISE), dim=1)
     shifts = torch.arange(-_REACH, _REACH + 1, dtype=error.dtype, device=error.device) / _CELLS
     each = torch.cartesian_prod(shifts, shifts)  # in the order of the errors
