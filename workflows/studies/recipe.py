@@ -27,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from behaviours import SIZE_PX, behaviour_scores
+from behaviours import FRAMES, SIZE_PX, behaviour_scores
 from safetensors import safe_open
 from windows16 import TASKS, TEST_QUADRANT, encode, in_memory, pooled, read_clips, read_windows
 
@@ -183,7 +183,9 @@ class Sweep:
             if not self._train(data, run, self.settings(name, seed, data)):
                 return False
         rows = read_metrics(runs["cellphe"] / "metrics.jsonl")
-        shape = ClipShape.of(self.settings(name, seed, "cellphe").clip)
+        trained = ClipShape.of(self.settings(name, seed, "cellphe").clip)
+        # The labels are of 16 frames in a row: longer or slower clips would leave the movie, and ask another question.
+        shape = replace(trained, frames=min(trained.frames, FRAMES), interval_s=None)
         result = {
             "variant": name,
             "seed": seed,
