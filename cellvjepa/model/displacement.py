@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-LAGS = (1, 2)  # steps of the grid
-WIDTH = 2 * len(LAGS)  # numbers for each place
+_LAGS = (1, 2)  # steps of the grid
+WIDTH = 2 * len(_LAGS)  # numbers for each place
 _CELLS = 2  # a tubelet's edge, in the cells that are compared
 _REACH = 3  # how far a place is looked for [cells]
 _SOFTNESS = 0.04  # of the softmax over shifts, as a share of the mean error
@@ -43,7 +43,7 @@ def displacement(pixels_BCTZYX: torch.Tensor, tubelet: tuple[int, int, int, int]
     still = still.reshape(batch, channels, steps, -1, planes, rows, columns).mean(dim=4).transpose(1, 2).transpose(2, 3)  # (B, t, z, C, Y, X)
     cells = F.interpolate(still.flatten(0, 2), size=(_CELLS * rows // height, _CELLS * columns // width), mode="area")
     cells = cells.reshape(*still.shape[:4], *cells.shape[-2:])
-    found = torch.cat([_matched(cells, _other_step(steps, lag, cells.device)) for lag in LAGS], dim=1)  # (B * t * z, 4, y, x)
+    found = torch.cat([_matched(cells, _other_step(steps, lag, cells.device)) for lag in _LAGS], dim=1)  # (B * t * z, 4, y, x)
     return found.movedim(1, -1).reshape(batch, -1, WIDTH)
 
 

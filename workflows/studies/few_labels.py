@@ -124,10 +124,6 @@ class Study(Sweep):
                     self._stop_in_time()
                     self._keep(name, seed, self._kinds(seed) if name == KINDS else self._scores(name, seed))
 
-    def run(self, name: str, seed: int, data: str) -> Path:
-        """Return the folder of a trained encoder."""
-        return self.out / f"{name.replace(' ', '_')}_{seed}_{data}"
-
     def encoder(self, name: str, seed: int, data: Data) -> Encoder:
         """Return the encoder that a row of the table reads with, trained if need be."""
         ours, _ = load_encoder(self.run(OURS, seed, data))

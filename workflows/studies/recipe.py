@@ -178,7 +178,7 @@ class Sweep:
         if name.startswith("frozen teacher") and not self.do("pixels", seed):
             return False
         began = time.monotonic()
-        runs = {data: self.run_folder(name, seed, data) for data in ("cellphe", "simulated")}
+        runs = {data: self.run(name, seed, data) for data in ("cellphe", "simulated")}
         for data, run in runs.items():
             if not self._train(data, run, self.settings(name, seed, data)):
                 return False
@@ -223,7 +223,7 @@ class Sweep:
             print(f"{run.name}: {error}", flush=True)
         return True
 
-    def run_folder(self, name: str, seed: int, data: str) -> Path:
+    def run(self, name: str, seed: int, data: str) -> Path:
         """Return where a variant is trained."""
         return self.out / f"{name.replace(' ', '_').replace('/', '_')}_{seed}_{data}"
 
@@ -233,7 +233,7 @@ class Sweep:
         if data == "simulated":
             own = [*(setting for setting in own if not setting.startswith("clip.interval_s")), f"clip.size_px={SIZE_PX}"]
         if name.startswith("frozen teacher"):
-            own.append(f"training.teacher={self.run_folder('pixels', seed, data)}")
+            own.append(f"training.teacher={self.run('pixels', seed, data)}")
         rhythm = [f"training.checkpoint_every={max(1, self.steps // 10)}", f"monitor.every={max(1, self.steps // 5)}", "training.log_every=25"]
         rhythm.append("monitor.stop_on_collapse=false")  # what collapses is to be seen to its end
         common = [f"training.steps={self.steps}", f"training.seed={seed}", f"training.device={self.device}", *rhythm]

@@ -69,7 +69,7 @@ def objective(prediction: Prediction, config: Config, step: int, processes: Proc
 
 
 def _auxiliary(prediction: Prediction, config: Config, processes: Processes) -> list[torch.Tensor]:
-    if config.training.auxiliary in ("unrest", "motion"):
+    if prediction.unrest_said:
         return [unrest_l1(said, measured, processes) for said, measured in zip(prediction.unrest_said, prediction.unrest, strict=True)]
     pairs = zip(prediction.painted, prediction.hidden, strict=True)
     if config.training.auxiliary == "pixels":
