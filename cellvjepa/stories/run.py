@@ -27,6 +27,18 @@ from cellvjepa.training.pretrain import run_config
 from cellvjepa.writing import atomic_path
 
 _KINDS: dict[str, Literal["good", "warn", "bad"]] = {"green": "good", "yellow": "warn", "red": "bad"}
+_SAID_IN = {
+    "latent": "not in pixels but in features",
+    "pixels": "pixel by pixel",
+    "frozen_teacher": "not in pixels but in the features of a network that was trained before",
+}
+_SAID_BESIDES = {
+    "none": "",
+    "unrest": " Beside that, seen and hidden pieces have to say how much, and how fast, they change.",
+    "motion": " Beside that, seen and hidden pieces have to say how much, and how fast, they change, and how far what is there moves.",
+    "pixels": " Beside that, it has to say the hidden pixels.",
+    "differences": " Beside that, it has to say how the hidden pixels differ from frame to frame.",
+}
 _LARGE_AREA = 0.3  # of the image
 _PLACES = 8  # looked at for the most lively clip to draw masks on
 
@@ -104,9 +116,10 @@ def masks_section(picture: bytes, config: Config) -> Section:
     t, _, y, x = config.model.tubelet
     return Section(
         "What the network is asked",
-        f"A clip is cut into pieces of {t} frames x {y} x {x} px. The encoder sees a few of them; from these it has to say what the hidden ones look "
-        "like, not in pixels but in features. Where blocks are hidden they stay hidden for the whole clip, so it cannot simply look at another "
-        "frame; where the future is asked for, it sees places in the first half of the clip and has to say what becomes of it in the second.",
+        f"A clip is cut into pieces of {t} frames x {y} x {x} px. The encoder sees a few of them; from these it has to say what the hidden ones "
+        f"look like, {_SAID_IN[config.training.objective]}. Where blocks are hidden they stay hidden for the whole clip, so it cannot simply "
+        "look at another frame; where the future is asked for, it sees places in the first half of the clip and has to say what becomes of it "
+        f"in the second.{_SAID_BESIDES[config.training.auxiliary]}",
         (
             Picture(
                 picture,
