@@ -1,4 +1,4 @@
-"""Write the simulated movies: cells that look alike in any single frame and differ only in what they do.
+"""Write the simulated movies: cells that are made alike and differ in what they do (dividing and dying cells show it in single frames, too).
 
     python sample_data/make_sample.py [FOLDER]
 

@@ -88,7 +88,9 @@ Labels = Annotated[Path, typer.Option("--labels", help="labels.csv: movie, track
 LabelsToWatch = Annotated[
     Path | None,
     typer.Option(
-        "--labels", help="Watch how well these labels can be told apart while training, and keep the encoder that does best.", metavar="LABELS"
+        "--labels",
+        help="Watch how well these labels can be told apart while training, and keep the latest encoder that does as well as the best.",
+        metavar="LABELS",
     ),
 ]
 LabelsToCompare = Annotated[

@@ -47,8 +47,8 @@ class EmbedConfig(Section):
         "dynamics",
         title="Pooling",
         description="mean: average of all tokens. moments: average and spread, twice as many numbers. dynamics: average and change over time, of the "
-        "whole crop and of its middle, four times as many. motion: dynamics, and how far the pattern of features moves (half as many again); "
-        "for how fast cells go.",
+        "whole crop and of its middle, four times as many. motion: dynamics, and how far the pattern of features moves (up to three eighths "
+        "more numbers); for how fast cells go.",
     )
     device: str = Field("auto", title="Device", description="auto, cpu, cuda, cuda:0, mps.")
 

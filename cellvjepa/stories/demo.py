@@ -136,7 +136,7 @@ def _empty_folder(out: str | os.PathLike[str]) -> Path:
 def _lead(found: Evaluation) -> str:
     compared = " ".join(sentence for sentence, _ in comparison_in_words(found.comparison) if sentence.startswith("With 20"))
     return (
-        "Six fields of simulated cells that look alike in any single frame and differ in what they do; and two short cuts of real recordings. A "
+        "Six fields of simulated cells that differ in what they do more than in how they look; and two short cuts of real recordings. A "
         "small network that comes with the program, and has watched such movies before, watched all of them for half a minute, without being told "
         "anything. Then its features were frozen, and a simple classifier "
         f"learnt to name the behaviours from labelled examples in other fields.\n\n{lead(found)} {compared}"

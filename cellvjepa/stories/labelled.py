@@ -60,6 +60,11 @@ class LabelledWindows:
     folds: tuple[Fold, ...]
     config: Config
 
+    @property
+    def windows(self) -> int:
+        """How many labelled windows there are."""
+        return len(self.codes_B)
+
     def __call__(self, encoder: Encoder, /) -> float | None:
         """Return the balanced accuracy of a cross-validated probe on the encoder's features; guessing gives one over the classes."""
         features = self._features(encoder)

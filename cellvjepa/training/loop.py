@@ -39,7 +39,7 @@ def train(
 ) -> Collapse | None:
     """Train to the last step of the configuration, writing ``metrics.jsonl`` and ``checkpoints/`` in ``run``.
 
-    The best encoder so far is kept among the checkpoints (:func:`cellvjepa.training.selection.load_best`).
+    The best encoder so far is kept among the checkpoints (:class:`cellvjepa.training.selection.BestEncoder`).
 
     Parameters
     ----------

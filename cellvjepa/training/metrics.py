@@ -19,7 +19,7 @@ class MetricsRow(TypedDict):
     out, ``seconds`` the time since this process began to train.
 
     From ``rankme`` to ``frame_gap`` they are those of :class:`cellvjepa.training.monitor.Health`, measured at step ``measured``;
-    ``labelled`` is the balanced accuracy on labelled windows, None where it was not measured at this step. ``health`` is the
+    ``labelled`` is the balanced accuracy on ``labelled_windows`` windows, both None where it was not measured at this step. ``health`` is the
     verdict on the history up to this line, ``health_reason`` the same in one sentence.
     """
 
@@ -38,6 +38,7 @@ class MetricsRow(TypedDict):
     time_order: float | None
     frame_gap: float | None
     labelled: float | None
+    labelled_windows: int | None
     measured: int
     health: Literal["green", "yellow", "red"]
     health_reason: str

@@ -59,6 +59,7 @@ class Notes:
         self._health = _health_of(self._measured[-1]) if self._measured else None
         self._measured_at = self._measured[-1]["step"] if self._measured else -1
         self._labelled: float | None = None
+        self._labelled_windows: int | None = None
         self._verdict: Verdict | None = None
         self._damaged_before = self._rows[-1].get("damaged_blocks", 0) if self._rows else 0
         self._began = self._since = time.perf_counter()
@@ -78,13 +79,13 @@ class Notes:
             return
         began = time.perf_counter()
         model, processes = self._trainer.whole_model(), self._trainer.processes
-        self._labelled = None
+        self._labelled = self._labelled_windows = None
         if processes.first:
             self._health = self._measure(model)
             if self._watch is not None and self._is_due_for_labels(step):
-                self._labelled = self._watch(model.encoder)
+                self._labelled, self._labelled_windows = self._watch(model.encoder), self._watch.windows
             self._best.remember(step, model.encoder, predictor_state(model, self._trainer.config.mask_generators))
-        self._health, self._labelled = processes.from_first((self._health, self._labelled))
+        self._health, self._labelled, self._labelled_windows = processes.from_first((self._health, self._labelled, self._labelled_windows))
         self._measured_at = step
         self._since += time.perf_counter() - began  # measuring is not training
 
@@ -150,6 +151,7 @@ class Notes:
             time_order=health.time_order,
             frame_gap=health.frame_gap,
             labelled=self._labelled if self._measured_at == step else None,
+            labelled_windows=self._labelled_windows if self._measured_at == step else None,
             measured=self._measured_at,
             health="green",
             health_reason="",

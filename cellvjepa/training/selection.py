@@ -1,4 +1,7 @@
-"""Which encoder of a run is kept: the best by the monitors, never by the loss, which is lowest in a collapsed network."""
+"""Which encoder of a run is kept: the latest that is as good as the best by the monitors.
+
+The loss does not choose: it is lowest in a collapsed network.
+"""
 
 from __future__ import annotations
 
@@ -56,14 +59,14 @@ def noise(row: MetricsRow, config: Config, labelled: bool) -> float:
     Parameters
     ----------
     row
-        A measurement, which tells what these movies allow to be measured.
+        A measurement, which tells what these movies allow to be measured, and on how many labelled windows.
     config
         The complete configuration of the run.
     labelled
         Of the score on labelled windows; else of :func:`label_free_score`.
     """
     if labelled:
-        error = math.sqrt(_VARIANCE / config.monitor.labelled_windows)
+        error = math.sqrt(_VARIANCE / (row.get("labelled_windows") or config.monitor.labelled_windows))
     else:
         terms = 2 + sum(row.get(key) is not None for key in ("place", "time_order", "frame_gap"))
         wavering = sum(row.get(key) is not None for key in ("time_order", "frame_gap"))
@@ -93,7 +96,7 @@ def choose(measured: Sequence[MetricsRow], config: Config) -> Choice | None:
             green[-1]["step"], label_free_score(green[-1], measured[0], config), "the last green measurement; none was made after the warm-up"
         )
     scores = [float(row["labelled"] or 0.0) if labelled else label_free_score(row, measured[0], config) for row in candidates]
-    within = noise(measured[0], config, bool(labelled))
+    within = noise(candidates[0], config, bool(labelled))
     chosen = max(i for i, score in enumerate(scores) if score >= max(scores) - within)
     measure = "balanced accuracy on labelled windows" if labelled else "mean of ranks and label-free probes"
     return Choice(

@@ -10,5 +10,9 @@ from cellvjepa.model.encoder import Encoder
 class Watch(Protocol):
     """Scores an encoder in training on labelled windows."""
 
+    @property
+    def windows(self) -> int:
+        """How many labelled windows there are: the fewer, the more of a score is luck."""
+
     def __call__(self, encoder: Encoder, /) -> float | None:
         """Return the balanced accuracy on groups that the probe has not seen, 0 to 1; None if it cannot be computed."""

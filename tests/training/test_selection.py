@@ -68,6 +68,13 @@ def test_labels_come_first() -> None:
     assert chosen(ranks) == 250
 
 
+def test_few_labelled_windows_choose_less() -> None:
+    """0.9 and 0.75 are not the same of 256 windows, but they are of 40, where two standard errors of the difference are 0.22."""
+    ranks, labelled = [14, 20, 25, 30, 40, 50], [None, None, 0.9, None, 0.75, None]
+    assert chosen(ranks, labelled=labelled, labelled_windows=[None, None, 256, None, 256, None]) == 100
+    assert chosen(ranks, labelled=labelled, labelled_windows=[None, None, 40, None, 40, None]) == 200
+
+
 def test_random_features_are_kept_only_where_nothing_else_is_healthy() -> None:
     assert chosen([60, 50, 45, 44, 44]) > 0
     assert chosen([14.3, 5, 4, 4, 4]) == 0

@@ -165,7 +165,7 @@ def _kept(differences: np.ndarray) -> str:
 
 
 def _mean(values: np.ndarray) -> str:
-    return f"{values.mean():.3f} ± {values.std():.3f}".replace("0.", ".")
+    return f"{values.mean():.3f} ± {values.std(ddof=1) if len(values) > 1 else 0:.3f}".replace("0.", ".")
 
 
 if __name__ == "__main__":

@@ -330,7 +330,7 @@ def print_table(results: Sequence[dict[str, Any]]) -> None:
 
 def _number(values: list[float]) -> str:
     mean = f"{np.mean(values):.3f}".lstrip("0")
-    return f"{mean}±{np.std(values):.3f}".replace("±0.", "±.") if len(values) > 1 else mean
+    return f"{mean}±{np.std(values, ddof=1):.3f}".replace("±0.", "±.") if len(values) > 1 else mean
 
 
 def _arrow(pairs: list[list[float]]) -> str:
