@@ -20,7 +20,8 @@ def displacement(pixels_BCTZYX: torch.Tensor, tubelet: tuple[int, int, int, int]
     Region-based matching (Barron, Fleet & Beauchemin 1994, section 2.2), with a soft choice as of Singh there. Of each tubelet the middle
     frame is taken, averaged over its planes and to cells of half a tubelet's edge. A place, two tubelets wide, is compared with its
     surroundings in the frame one or two steps later (earlier, where there is none; a clip too short for either moves nowhere), at
-    7 x 7 shifts of whole cells.
+    7 x 7 shifts of whole cells. A soft choice leans to where a picture is like itself; so what counts is how far it lies from that among
+    the shifts of the same frame, and what stands still goes nowhere.
 
     Parameters
     ----------
@@ -43,8 +44,14 @@ def displacement(pixels_BCTZYX: torch.Tensor, tubelet: tuple[int, int, int, int]
     still = still.reshape(batch, channels, steps, -1, planes, rows, columns).mean(dim=4).transpose(1, 2).transpose(2, 3)  # (B, t, z, C, Y, X)
     cells = F.interpolate(still.flatten(0, 2), size=(_CELLS * rows // height, _CELLS * columns // width), mode="area")
     cells = cells.reshape(*still.shape[:4], *cells.shape[-2:])
-    found = torch.cat([_matched(cells, _other_step(steps, lag, cells.device)) for lag in _LAGS], dim=1)  # (B * t * z, 4, y, x)
-    return found.movedim(1, -1).reshape(batch, -1, WIDTH)
+    now = cells.flatten(0, 2)
+    stays = _mean_shift(_errors(now, now))
+    found = []
+    for lag in _LAGS:
+        error = _errors(now, cells[:, _other_step(steps, lag, cells.device)].flatten(0, 2))
+        least, unmoved = error.amin(dim=1), error[:, error.shape[1] // 2]
+        found += [(_mean_shift(error) - stays).norm(dim=1), torch.log((unmoved + _NOISE) / (least + _NOISE))]
+    return torch.stack(found, dim=-1).reshape(batch, -1, WIDTH)
 
 
 def _other_step(steps: int, lag: int, device: torch.device) -> torch.Tensor:
@@ -53,17 +60,18 @@ def _other_step(steps: int, lag: int, device: torch.device) -> torch.Tensor:
     return torch.where(step + lag < steps, step + lag, torch.where(step >= lag, step - lag, step))
 
 
-def _matched(cells: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Return how far places move and what that explains, (B * t * z, 2, y, x), for cells (B, t, z, C, rows, columns)."""
-    now, then = cells.flatten(0, 2), cells[:, other].flatten(0, 2)
+def _errors(now: torch.Tensor, then: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared difference of places from their surroundings in another frame, (n, 49, y, x), for cells (n, C, rows, columns)."""
     size = now.shape[-2:]
     around = F.pad(then, (_REACH,) * 4, mode="replicate").unfold(2, size[0], 1).unfold(3, size[1], 1)  # (n, C, 7, 7, rows, columns)
     error = (now[:, :, None, None] - around).square_().mean(dim=1).flatten(1, 2)
-    error = F.avg_pool2d(error, 2 * _CELLS, _CELLS, _CELLS // 2, count_include_pad=False)  # (n, 49, y, x)
+    return F.avg_pool2d(error, 2 * _CELLS, _CELLS, _CELLS // 2, count_include_pad=False)
+
+
+def _mean_shift(error: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the shifts, those that fit best counting most, (n, 2, y, x) [tubelets]."""
     # A place without texture is alike everywhere: the noise keeps its softmax flat, so that it stays where it is.
     weight = torch.softmax(-error / (_SOFTNESS * error.mean(dim=1, keepdim=True) + 0.2 * _NOISE), dim=1)
     shifts = torch.arange(-_REACH, _REACH + 1, dtype=error.dtype, device=error.device) / _CELLS
     each = torch.cartesian_prod(shifts, shifts)  # in the order of the errors
-    far = torch.einsum("nsyx,sk->nkyx", weight, each).norm(dim=1)
-    gain = torch.log((error[:, len(each) // 2] + _NOISE) / (error.amin(dim=1) + _NOISE))
-    return torch.stack([far, gain], dim=1)
+    return torch.einsum("nsyx,sk->nkyx", weight, each)

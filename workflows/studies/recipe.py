@@ -197,7 +197,7 @@ class Sweep:
             "rank": [rows[0]["rankme"], rows[-1]["rankme"]],
             "rank of tokens": [rows[0]["rankme_tokens"], rows[-1]["rankme_tokens"]],
             "loss ratio": rows[-1]["loss_ratio"],
-            **self.windows16_scores(last_encoder(runs["cellphe"]), shape),
+            **self.windows16_scores(name, last_encoder(runs["cellphe"]), shape),
             **self.behaviour_scores(last_encoder(runs["simulated"]), shape),
             **provenance(),
         }
@@ -247,8 +247,8 @@ class Sweep:
         """Return the scores of a frozen encoder on the simulated behaviours."""
         return {f"behaviours {few} {how}": value for (how, few), value in behaviour_scores(encoder, shape, self.pools).items()}
 
-    def windows16_scores(self, encoder: Encoder, shape: ClipShape) -> dict[str, float]:
-        """Return the scores of a frozen encoder on windows16.csv."""
+    def windows16_scores(self, name: str, encoder: Encoder, shape: ClipShape) -> dict[str, float]:
+        """Return the scores of a frozen encoder, that of the variant ``name``, on windows16.csv."""
         found: dict[str, float] = {}
         movie = in_memory(self.movie)
         windows = read_windows(self.data / "windows16.csv", movie)
