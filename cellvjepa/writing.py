@@ -63,6 +63,12 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def bring_to_disk(path: str | os.PathLike[str]) -> None:
+    """Wait until a file is on the disk itself: a power cut must not leave a name without its contents."""
+    with Path(path).open("r+b") as file:
+        os.fsync(file.fileno())
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside ``path`` to write a file or folder to; it takes the place of ``path`` only on success.

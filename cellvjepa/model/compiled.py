@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, cast
 
 import torch
@@ -11,11 +12,17 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from cellvjepa.model.device import Precision, autocast
+from cellvjepa.model.encoder import Encoder
 from cellvjepa.model.grid import Grid
 from cellvjepa.model.layers import Rotation, Through, through
+from cellvjepa.model.predictor import Predictor
 from cellvjepa.model.vjepa import VJepa
 
 _LOG = logging.getLogger(__name__)
+
+# Variants of a block that may be compiled: encoder and predictor, whole clips and groups, with gradients and without, before and in a
+# cool-down. Beyond PyTorch's own limit of 8 what comes last would be computed as it is, slowly and without a word.
+_VARIANTS = 64
 
 Compile = Literal["auto", "on", "off"]
 
@@ -52,8 +59,24 @@ def choose_through(
     return done
 
 
+@contextmanager
+def uncompiled(model: VJepa) -> Iterator[None]:
+    """Run blocks as they are in between: what looks at a model now and then, with other shapes and types, is not worth compiling."""
+    parts: list[Encoder | Predictor] = [model.context_encoder, model.target_encoder, model.predictor]
+    chosen = [part.through for part in parts]
+    try:
+        for part in parts:
+            part.through = through
+        yield
+    finally:
+        for part, one in zip(parts, chosen, strict=True):
+            part.through = one
+
+
 def _compiled(model: VJepa, device: torch.device, precision: Precision) -> Through:
     try:
+        limits = torch._dynamo.config  # there is no public name for it in all versions that we run with
+        limits.recompile_limit = max(limits.recompile_limit, _VARIANTS)
         compiled = cast(Through, torch.compile(through))
         with autocast(device, precision):
             _try(compiled, model, device)

@@ -68,13 +68,13 @@ def grid_of(frames: int, planes: int, size_y: int, size_x: int, tubelet: tuple[i
     return Grid(frames // tubelet[0], planes // tubelet[1], size_y // tubelet[2], size_x // tubelet[3])
 
 
-def positions_N4(grid: Grid) -> torch.Tensor:
-    """Return where each token of a grid lies, counted in tokens.
+def positions_N4(grid: Grid, device: torch.device | None = None) -> torch.Tensor:
+    """Return where each token of a grid lies, counted in tokens; made on the device where it is wanted, which need not be waited for.
 
     Returns
     -------
     torch.Tensor
         (N, 4) float32: t, z, y, x of every token, in the order of the tokens.
     """
-    axes = (torch.arange(getattr(grid, axis), dtype=torch.float32) for axis in AXES)
+    axes = (torch.arange(getattr(grid, axis), dtype=torch.float32, device=device) for axis in AXES)
     return torch.cartesian_prod(*axes)

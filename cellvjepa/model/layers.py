@@ -234,13 +234,13 @@ class RotaryPositions(nn.Module):
             (4,) or (B, 4) float: positions are multiplied by it.
         """
         if scale_4 is not None:
-            scaled = positions_N4(grid).to(device) * scale_4.to(device, torch.float32).unsqueeze(-2)
+            scaled = positions_N4(grid, device) * scale_4.to(device, torch.float32).unsqueeze(-2)
             return rotation_of(scaled, self.axes, self.head_dim, self.frequencies)
         kept = self._kept.get((grid, device))
         if kept is None:
             # A table made while inference_mode is on could not be used in training later.
             with torch.inference_mode(False):
-                kept = rotation_of(positions_N4(grid).to(device), self.axes, self.head_dim, self.frequencies)
+                kept = rotation_of(positions_N4(grid, device), self.axes, self.head_dim, self.frequencies)
             if len(self._kept) == _GRIDS_KEPT:
                 del self._kept[next(iter(self._kept))]  # the oldest
             self._kept[grid, device] = kept

@@ -9,9 +9,13 @@ import torch
 _NOISE = 0.02  # standard deviations of the pixels: change below this is the camera's
 
 
-def cosine_waves(frames: int) -> torch.Tensor:
-    """Return the orthonormal DCT-II over a tubelet's frames, (waves, frames); the first wave is constant in time."""
-    angles = torch.outer(torch.arange(frames), torch.arange(frames) + 0.5) * (math.pi / frames)
+def cosine_waves(frames: int, device: torch.device | None = None) -> torch.Tensor:
+    """Return the orthonormal DCT-II over a tubelet's frames, (waves, frames); the first wave is constant in time.
+
+    Made on the device where it is wanted: a copy from the CPU would wait for all that the device has to do before.
+    """
+    number = torch.arange(frames, device=device)
+    angles = torch.outer(number, number + 0.5) * (math.pi / frames)
     waves = angles.cos() * math.sqrt(2 / frames)
     waves[0] = 1 / math.sqrt(frames)
     return waves
@@ -37,7 +41,7 @@ def unrest(tubelets_BNP: torch.Tensor, steps: int, frames: int, channels: int) -
         constant one; and of the standard deviation over the clip's time steps of the tubelet's mean frame, for all steps alike.
     """
     tubelets = tubelets_BNP.float().reshape(*tubelets_BNP.shape[:2], channels, frames, -1)
-    waves = torch.einsum("kt,bnctp->bnkcp", cosine_waves(frames).to(tubelets)[1:], tubelets).square().mean(dim=(-1, -2)).sqrt()
+    waves = torch.einsum("kt,bnctp->bnkcp", cosine_waves(frames, tubelets.device)[1:], tubelets).square().mean(dim=(-1, -2)).sqrt()
     still = tubelets.mean(dim=3).reshape(len(tubelets), steps, -1, channels, tubelets.shape[-1])
     over_time = still.std(dim=1, correction=0).mean(dim=(-1, -2))
     over_time = over_time[:, None].expand(-1, steps, -1).reshape(len(tubelets), -1, 1)

@@ -16,7 +16,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,15 @@ from cellvjepa import __version__
 from cellvjepa.config import Config, differences
 from cellvjepa.errors import UserError
 from cellvjepa.training.state import read_state, write_state
-from cellvjepa.writing import atomic_path
+from cellvjepa.writing import atomic_path, bring_to_disk
 
 _LOG = logging.getLogger(__name__)
 _FORMAT = 1
 _NAME = re.compile(r"step_(\d{8})\.(?:json|safetensors)")
-# These may change between the parts of a run: they alter neither clips, masks nor losses.
+# These may change between the parts of a run: they alter neither clips, masks nor losses (but for accumulation, of which the error of
+# hidden places does not depend, and terms against collapse hardly: a run that does not fit the memory must be able to go on).
 _FREE = {
+    "training.accumulation",
     "monitor.stop_on_collapse",
     "training.device",
     "training.shard",
@@ -65,7 +67,8 @@ class CheckpointCard:
     """What is known of a checkpoint.
 
     ``format`` is the version of this layout, ``cellvjepa`` that of the package that wrote it; ``size_bytes`` and ``sha256`` are those
-    of the tensors' file; ``config`` is the complete configuration of the run.
+    of the tensors' file; ``config`` is the complete configuration of the run; ``parts`` in how many parts batches of a shape
+    ("32x1x16x1x64x64") were computed to fit the memory, which what is a statistic of clips depends on.
     """
 
     format: int
@@ -74,6 +77,7 @@ class CheckpointCard:
     size_bytes: int
     sha256: str
     config: Mapping[str, Any]
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
 class DamagedCheckpointError(UserError):
@@ -86,8 +90,10 @@ def list_checkpoints(folder: str | os.PathLike[str]) -> list[Checkpoint]:
     return [_checkpoint(Path(folder), step) for step in steps]
 
 
-def save_checkpoint(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> Checkpoint:
-    """Write a checkpoint, then remove the oldest ones beyond ``config.training.checkpoints_kept``.
+def save_checkpoint(
+    folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Config, parts: Mapping[str, int] | None = None
+) -> Checkpoint:
+    """Write a checkpoint, then remove the oldest ones beyond ``config.training.checkpoints_kept``; ``parts`` as in :class:`CheckpointCard`.
 
     Raises
     ------
@@ -97,12 +103,12 @@ def save_checkpoint(folder: Path, step: int, model: torch.nn.Module, optimizer: 
     checkpoint = _checkpoint(folder, step)
     with atomic_path(checkpoint.path) as part:
         write_state(part, model, optimizer)
-        _bring_to_disk(part)
+        bring_to_disk(part)
         size, sha256 = part.stat().st_size, _sha256(part)
-    card = CheckpointCard(_FORMAT, __version__, step, size, sha256, config.model_dump(mode="json"))
+    card = CheckpointCard(_FORMAT, __version__, step, size, sha256, config.model_dump(mode="json"), dict(parts or {}))
     with atomic_path(checkpoint.card_path) as part:
         part.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
-        _bring_to_disk(part)
+        bring_to_disk(part)
     _remove_others(folder, step, config.training.checkpoints_kept)
     return checkpoint
 
@@ -233,12 +239,6 @@ def _remove_others(folder: Path, step: int, kept: int) -> None:
 
 def _damaged(what: str, where: Path) -> DamagedCheckpointError:
     return DamagedCheckpointError(f"the checkpoint is damaged ({what})", "remove it; the one before it is used then", where)
-
-
-def _bring_to_disk(path: Path) -> None:
-    """Wait until a file is on the disk itself: a power cut must not leave a name without its contents."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
 
 
 def _sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from cellvjepa.errors import Cancelled, Stopped
 from cellvjepa.model.vjepa import VJepa
 from cellvjepa.progress import Progress, silent
 from cellvjepa.training.alarms import Collapse
-from cellvjepa.training.checkpoint import load_newest, save_checkpoint
+from cellvjepa.training.checkpoint import load_newest, read_card, save_checkpoint
 from cellvjepa.training.examples import make_examples
 from cellvjepa.training.metrics import truncate_metrics
 from cellvjepa.training.monitor import Health
@@ -114,13 +114,16 @@ def _begin(trainer: Trainer, run: Path, best: BestEncoder, resume: bool) -> int:
 
 def _resume(trainer: Trainer, folder: Path) -> int:
     """Bring the trainer to the newest checkpoint, which the first process alone reads: a run may lie on a disk that only it sees."""
-    step = 0
+    step, parts = 0, dict[str, int]()
     model, optimizer = trainer.whole_state()
     if trainer.processes.first:
         newest = load_newest(folder, model, optimizer, trainer.config)
-        step = 0 if newest is None else newest.step
+        step, parts = (0, parts) if newest is None else (newest.step, dict(read_card(newest).parts))
     trainer.go_on_from(model, optimizer)
-    return trainer.processes.from_first(step)
+    step, parts = trainer.processes.from_first((step, parts))
+    if trainer.config.training.accumulation is None:
+        trainer.parts.update(parts)
+    return step
 
 
 def _save(trainer: Trainer, folder: Path, step: int, best: BestEncoder) -> None:
@@ -128,7 +131,7 @@ def _save(trainer: Trainer, folder: Path, step: int, best: BestEncoder) -> None:
     model, optimizer = trainer.whole_state()
     if trainer.processes.first:
         best.write()  # first: a run that goes on from this checkpoint then finds what was the best until there
-        save_checkpoint(folder, step, model, optimizer, trainer.config)
+        save_checkpoint(folder, step, model, optimizer, trainer.config, trainer.parts)
 
 
 def _reason_to_stop(progress: Progress, step: int, steps: int, processes: Processes) -> Cancelled | None:

@@ -18,7 +18,7 @@ class MetricsRow(TypedDict):
     the share of time spent waiting for data, ``damaged_blocks`` how many pieces of movies could not be read so far and were left
     out, ``seconds`` the time since this process began to train.
 
-    From ``rankme`` to ``frame_gap`` they are those of :class:`cellvjepa.training.monitor.Health`, measured at step ``measured``;
+    From ``rankme`` to ``frame_gap_clips`` they are those of :class:`cellvjepa.training.monitor.Health`, measured at step ``measured``;
     ``labelled`` is the balanced accuracy on ``labelled_windows`` windows, both None where it was not measured at this step. ``health`` is the
     verdict on the history up to this line, ``health_reason`` the same in one sentence.
     """
@@ -37,6 +37,7 @@ class MetricsRow(TypedDict):
     source: float | None
     time_order: float | None
     frame_gap: float | None
+    frame_gap_clips: int | None
     labelled: float | None
     labelled_windows: int | None
     measured: int
@@ -75,6 +76,8 @@ def append_metrics(path: Path, row: MetricsRow) -> None:
     """Add one line and bring it to disk."""
     with readable_write_errors(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def truncate_metrics(path: Path, step: int) -> None:

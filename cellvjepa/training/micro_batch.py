@@ -17,6 +17,7 @@ import torch
 _SHARE = 0.8  # of the free memory: fragments, kernels' workspace, whatever else wants some
 _OVERHEAD = 1.5  # on CPUs: what is there only for a moment, relative to what is kept for the backward pass
 _UNKNOWN_BYTES = 2 * 2**30  # where a system does not tell how much memory is free
+_GROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _SENTENCES = ("out of memory", "not enough memory", "can't allocate memory")  # CUDA and MPS; the CPU's on Windows; the CPU's elsewhere
 
 
@@ -71,10 +72,18 @@ def kept_bytes(run: Callable[[], None]) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the memory that can still be had on a device; on a CPU what the system could free without swapping."""
+    """Return the memory that can still be had on a device; on a CPU this process's share of what could be freed without swapping.
+
+    Of a container, or a job of a cluster, what its limit leaves; several processes on one machine (torchrun) have equal shares.
+    """
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + reserved
+    limits = [left for left in (_free_of_system(), _free_of_group()) if left is not None]
+    return min(limits, default=_UNKNOWN_BYTES) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def _free_of_system() -> int | None:
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
         fields = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
@@ -83,7 +92,35 @@ def free_bytes(device: torch.device) -> int:
     names: dict[str, int] = getattr(os, "sysconf_names", {})  # there is none on Windows
     if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= names.keys():
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return _UNKNOWN_BYTES
+    return None
+
+
+def _free_of_group(root: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> int | None:
+    """Return what the limits of the control groups that a process is in leave it (Linux; version 2 and 1); None where there are none."""
+    if not membership.is_file():
+        return None
+    left: list[int] = []
+    for line in membership.read_text(encoding="utf-8").splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            top, names = root, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            top, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = top / path.lstrip("/")
+        # In a container the path may be that of the machine outside, which is not seen here: then the top is its own group.
+        left += [free for group in (folder, *folder.parents) if group.is_relative_to(top) and (free := _left_of_group(group, *names)) is not None]
+    return min(left, default=None)
+
+
+def _left_of_group(group: Path, limit: str, used: str, cache: str) -> int | None:
+    try:
+        most, now = (group / limit).read_text(encoding="ascii").strip(), int((group / used).read_text(encoding="ascii"))
+        fields = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return None
+    return max(0, int(most) - now + int(fields.get(cache, 0))) if most.isdigit() else None  # files that were read can be forgotten
 
 
 def _passing_bytes(run: Callable[[int], None], count: int) -> float:

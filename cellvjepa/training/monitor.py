@@ -18,6 +18,7 @@ from cellvjepa.model.grid import Grid, positions_N4
 from cellvjepa.model.layers import gather_tokens
 from cellvjepa.model.masking import Mask
 from cellvjepa.model.vjepa import VJepa
+from cellvjepa.training.micro_batch import is_out_of_memory
 from cellvjepa.training.monitor_clips import MonitorClips
 from cellvjepa.training.objectives import objective
 from cellvjepa.training.online_probe import folds_of, pair_score, place_score, source_score
@@ -46,6 +47,8 @@ class Health:
     place, source, time_order, frame_gap
         Probes without labels (:mod:`cellvjepa.training.online_probe`): the same place at another time against others of its movie;
         the movie or well of the nearest other place; forward against reversed; every frame against every second one.
+    frame_gap_clips
+        On how many of the clips ``frame_gap`` was measured: those whose movie goes on long enough.
     """
 
     rankme: float
@@ -57,6 +60,7 @@ class Health:
     source: float | None = None
     time_order: float | None = None
     frame_gap: float | None = None
+    frame_gap_clips: int | None = None
 
 
 def rankme(features_ND: torch.Tensor) -> torch.Tensor:
@@ -83,7 +87,7 @@ def rankme(features_ND: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def measure_health(model: VJepa, clips: MonitorClips, config: Config) -> Health:
-    """Measure a model on the monitor's clips: about five passes of the encoder over them.
+    """Measure a model on the monitor's clips: about six passes of the encoder over them.
 
     Parameters
     ----------
@@ -96,16 +100,17 @@ def measure_health(model: VJepa, clips: MonitorClips, config: Config) -> Health:
     """
     encoder = model.encoder
     passing = _Passing(encoder, clips, config)
-    pooled, spreads, ranks = [], [], []
+    pooled, ranks = [], []
     for tokens_BND in passing.tokens(clips.pixels_B1TZYX):
         pooled.append(tokens_BND.mean(dim=1))
-        spreads.append(tokens_BND.std(dim=1, correction=0))
         ranks.append(rankme(tokens_BND))
     clips_BD = torch.cat(pooled)
     unit = torch.nn.functional.normalize(clips_BD, dim=-1)
     count = len(clips_BD)
     cosine = ((unit @ unit.T).sum() - count) / (count * (count - 1))
-    vectors_BE = torch.cat([clips_BD, torch.cat(spreads)], dim=1).double().cpu().numpy()
+    vectors_BE = passing.vectors(
+        clips.pixels_B1TZYX
+    )  # of the same precision as those they are compared with: else a probe tells the precisions apart
     place, source = _known_again(passing, clips, vectors_BE)
     time_order, frame_gap = _time_seen(passing, clips, vectors_BE)
     return Health(
@@ -118,12 +123,13 @@ def measure_health(model: VJepa, clips: MonitorClips, config: Config) -> Health:
         source=source,
         time_order=time_order,
         frame_gap=frame_gap,
+        frame_gap_clips=int(clips.follows_B.sum()),
     )
 
 
 def nearest_context(mask: Mask, grid: Grid) -> torch.Tensor:
     """Return for each target of a mask the index, among all tokens, of the visible token that is nearest on the grid: (B, M) int64."""
-    positions_N4_ = positions_N4(grid).to(mask.context_BK.device)
+    positions_N4_ = positions_N4(grid, mask.context_BK.device)
     distance_BMK = torch.cdist(positions_N4_[mask.target_BM], positions_N4_[mask.context_BK])
     return mask.context_BK.gather(1, distance_BMK.argmin(dim=2))
 
@@ -139,8 +145,17 @@ class _Passing:
     def tokens(self, pixels_B1TZYX: torch.Tensor, rows_B: npt.NDArray[np.bool_] | None = None) -> list[torch.Tensor]:
         """Return tokens (b, N, D) float32 of clips at the places of the fixed ones (or of chosen ones)."""
         rows = np.arange(len(self.clips)) if rows_B is None else np.flatnonzero(rows_B)
+        size = max(1, min(len(rows), self.config.training.batch_size // self.config.training.parts_at_least))
+        while True:
+            try:
+                return self._tokens(pixels_B1TZYX, rows, size)
+            except (RuntimeError, MemoryError) as error:
+                if size == 1 or not is_out_of_memory(error):
+                    raise
+            size //= 2  # not inside the handler: the error holds on to what was computed
+
+    def _tokens(self, pixels_B1TZYX: torch.Tensor, rows: npt.NDArray[np.int64], size: int) -> list[torch.Tensor]:
         device = next(self.encoder.parameters()).device
-        size = self.config.training.batch_size // self.config.training.parts_at_least
         found = []
         for start in range(0, len(rows), size):
             part = torch.from_numpy(rows[start : start + size])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+from cellvjepa.model.compiled import uncompiled
 from cellvjepa.model.predictor_file import predictor_state
 from cellvjepa.model.vjepa import VJepa
 from cellvjepa.training.alarms import Collapse, Verdict, verdict
@@ -77,13 +78,15 @@ class Notes:
         """Measure the monitors where they are due, before the step changes the model."""
         if not self._is_due(step):
             return
+        self._trainer.wait()  # else what the device still has to do would count as measuring
         began = time.perf_counter()
         model, processes = self._trainer.whole_model(), self._trainer.processes
         self._labelled = self._labelled_windows = None
         if processes.first:
-            self._health = self._measure(model)
-            if self._watch is not None and self._is_due_for_labels(step):
-                self._labelled, self._labelled_windows = self._watch(model.encoder), self._watch.windows
+            with uncompiled(model):
+                self._health = self._measure(model)
+                if self._watch is not None and self._is_due_for_labels(step):
+                    self._labelled, self._labelled_windows = self._watch(model.encoder), self._watch.windows
             self._best.remember(step, model.encoder, predictor_state(model, self._trainer.config.mask_generators))
         self._health, self._labelled, self._labelled_windows = processes.from_first((self._health, self._labelled, self._labelled_windows))
         self._measured_at = step
@@ -150,6 +153,7 @@ class Notes:
             source=health.source,
             time_order=health.time_order,
             frame_gap=health.frame_gap,
+            frame_gap_clips=health.frame_gap_clips,
             labelled=self._labelled if self._measured_at == step else None,
             labelled_windows=self._labelled_windows if self._measured_at == step else None,
             measured=self._measured_at,

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-
-import torch
 
 from cellvjepa.config import Config, load_config, save_config
 from cellvjepa.errors import UserError
 from cellvjepa.model.device import choose_device
-from cellvjepa.model.pixel_statistics import pixel_statistics
+from cellvjepa.model.pixel_statistics import PixelStatistics, pixel_statistics
 from cellvjepa.model.predictor_file import predictor_state
 from cellvjepa.model.public_weights import starting_weights
 from cellvjepa.model.vjepa import VJepa, build_vjepa
-from cellvjepa.model.weights import load_encoder, require_shape
 from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.clip_shape import ClipShape
 from cellvjepa.movies.movie import Movie
@@ -26,6 +23,7 @@ from cellvjepa.movies.schedule import WHOLE, Part
 from cellvjepa.movies.stream import Stream
 from cellvjepa.movies.trouble import Patience
 from cellvjepa.progress import Progress, silent
+from cellvjepa.training.begun import statistics_begun_with
 from cellvjepa.training.checkpoint import list_checkpoints, refuse_another_configuration
 from cellvjepa.training.loop import train
 from cellvjepa.training.monitor import measure_health
@@ -99,7 +97,10 @@ def pretrain(
     reference = reference_sampling(movies, shape)
     phases = movies_of_phases(phases_of(config), movies, reference)
     clips = gather_monitor_clips(monitor_batch(movies, shape, config), movies, shape, config, phases[0].scales)
-    model = _new_model(config, clips.pixels_B1TZYX, init_from if processes.first else None, run)  # the others get the first one's weights
+    statistics = pixel_statistics(clips.pixels_B1TZYX, config.model.tubelet)
+    statistics = processes.from_first(statistics_begun_with(run, movies, statistics, resume) if processes.first else statistics)
+    begins = processes.first and not list_checkpoints(run / "checkpoints")  # else weights are the checkpoint's; the others get the first one's
+    model = _new_model(config, clips.pixels_B1TZYX.shape[3], statistics, init_from if begins else None, run)
     if processes.first:
         save_config(config, run / "config.yaml")
         remember_run(run)
@@ -158,9 +159,9 @@ def _stream(movies: tuple[Movie, ...], shape: ClipShape, config: Config, seed: i
     )
 
 
-def _new_model(config: Config, pixels_B1TZYX: torch.Tensor, init_from: str | os.PathLike[str] | None, run: Path) -> VJepa:
-    """Build the model for clips like these, with the weights that it starts from."""
-    model = build_vjepa(config, config.training.seed, pixels_B1TZYX.shape[3], pixel_statistics(pixels_B1TZYX, config.model.tubelet))
+def _new_model(config: Config, planes: int, statistics: PixelStatistics, init_from: str | os.PathLike[str] | None, run: Path) -> VJepa:
+    """Build the model for clips of so many planes, with the weights that it starts from."""
+    model = build_vjepa(config, config.training.seed, planes, statistics)
     if init_from is not None:
         _start_from(init_from, model, run)
     if config.training.teacher is not None:
@@ -172,7 +173,7 @@ def _prepare_folder(run: Path, config: Config, resume: bool, init_from: str | os
     """Check that a run may be written here, and remove what a run that was killed left half-written."""
     _check_folder(run, config, resume, init_from)
     remove_leftovers(writable_folder(run / "checkpoints"), "*")
-    for names in ("metrics.jsonl", "config.yaml", "encoder.*", "predictor.*"):
+    for names in ("metrics.jsonl", "config.yaml", "begun_with.json", "encoder.*", "predictor.*"):
         remove_leftovers(run, names)
     if not resume:
         (run / _ORIGIN).unlink(missing_ok=True)
@@ -201,11 +202,8 @@ def _start_from(source: str | os.PathLike[str], model: VJepa, run: Path) -> None
 
 
 def _learn_from(teacher: str, model: VJepa) -> None:
-    """Let the target encoder be another run's."""
-    encoder, _ = load_encoder(teacher)
-    shape = model.context_encoder.shape
-    require_shape(replace(encoder.shape, pixel_mean=shape.pixel_mean, pixel_std=shape.pixel_std), shape, teacher)
-    model.target_encoder = encoder
+    """Let the target encoder be another run's, brought to the pixels of this run's clips: it says the same of the same clip."""
+    model.target_encoder.load_state_dict(starting_weights(teacher, model.context_encoder.shape).target)
 
 
 def _origin(run: Path) -> str | None:

@@ -5,6 +5,7 @@ The loss does not choose: it is lowest in a collapsed network.
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,12 +16,15 @@ import numpy as np
 import torch
 
 from cellvjepa.config import Config
+from cellvjepa.errors import UserError
 from cellvjepa.model.encoder import Encoder, EncoderShape, new_encoder
 from cellvjepa.model.predictor_file import PredictorState, kept_predictor, save_predictor
 from cellvjepa.model.weights import WEIGHTS_FILE, load_encoder, save_encoder
 from cellvjepa.training.alarms import doubtful
 from cellvjepa.training.metrics import MetricsRow
+from cellvjepa.writing import bring_to_disk
 
+_LOG = logging.getLogger(__name__)
 FOLDER = "best_encoder"
 _ENOUGH = 0.5  # of the first rank within a clip
 _VARIANCE = 0.25  # of one answer that is right or wrong, at most
@@ -69,8 +73,9 @@ def noise(row: MetricsRow, config: Config, labelled: bool) -> float:
         error = math.sqrt(_VARIANCE / (row.get("labelled_windows") or config.monitor.labelled_windows))
     else:
         terms = 2 + sum(row.get(key) is not None for key in ("place", "time_order", "frame_gap"))
-        wavering = sum(row.get(key) is not None for key in ("time_order", "frame_gap"))
-        error = math.sqrt(wavering * _VARIANCE / config.monitor.clips) / terms
+        asked = [config.monitor.clips] if row.get("time_order") is not None else []
+        asked += [row.get("frame_gap_clips") or config.monitor.clips] if row.get("frame_gap") is not None else []
+        error = math.sqrt(sum(_VARIANCE / clips for clips in asked)) / terms
     return max(_LEAST_NOISE, 2 * math.sqrt(2) * error)
 
 
@@ -148,6 +153,8 @@ class BestEncoder:
         card = save_encoder(encoder, self._folder, {**self._about, "chosen": asdict(choice)})
         if predictor is not None:
             save_predictor(predictor, self._folder, card.sha256)
+        for path in self._folder.iterdir():
+            bring_to_disk(path)
         self._best = None
 
 
@@ -170,9 +177,13 @@ def publish_best(run: Path, last: Encoder, steps: int, provenance: Mapping[str, 
     kept = run / "checkpoints" / FOLDER
     encoder, chosen = last, asdict(Choice(steps, 0.0, "the last step: the monitors kept none"))
     if (kept / WEIGHTS_FILE).is_file():
-        encoder, card = load_encoder(kept)
-        chosen = card.provenance["chosen"]
-        predictor = kept_predictor(kept, card) or (predictor if chosen["step"] == steps else None)
+        try:
+            encoder, card = load_encoder(kept)
+        except UserError as error:
+            _LOG.warning("the best encoder so far cannot be read, so that of the last step is taken: %s", error)
+        else:
+            chosen = card.provenance["chosen"]
+            predictor = kept_predictor(kept, card) or (predictor if chosen["step"] == steps else None)
     written = save_encoder(encoder, run, {**provenance, "chosen": chosen})
     if predictor is not None:
         save_predictor(predictor, run, written.sha256)

@@ -114,7 +114,7 @@ class Trainer:
         compiling = "off" if self.sharded else training.compile  # a block whose weights come and go is not compiled
         self._compiled = choose_through(model, compiling, training.activation_checkpointing, device, training.precision)
         self._replica = model if self.sharded else processes.replicate(model)
-        self._parts: dict[torch.Size, int] = {}  # of batches, by their shape: clips of a cool-down are larger
+        self.parts: dict[str, int] = {}  # of batches, by their shape ("32x1x16x1x64x64"): clips of a cool-down are larger
 
     @property
     def computed(self) -> dict[str, object]:
@@ -125,8 +125,13 @@ class Trainer:
             "compiled": self._compiled,
             "processes": self.processes.count,
             "sharded": self.sharded,
-            "clips_at_once": [shape[0] // parts for shape, parts in self._parts.items()],
+            "clips_at_once": [int(shape.split("x")[0]) // parts for shape, parts in self.parts.items()],
         }
+
+    def wait(self) -> None:
+        """Wait until the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def whole_model(self) -> VJepa:
         """Return the model in one piece on the device of the first process, to look at; all must ask.
@@ -197,11 +202,12 @@ class Trainer:
         return torch.stack(values).mean(dim=0)
 
     def _parts_of(self, examples: Examples) -> int:
-        shape = examples.pixels_B1TZYX.shape
-        if shape not in self._parts:
-            asked = self.config.training.accumulation
-            self._parts[shape] = self._fitting_parts(examples) if asked is None else asked
-        return self._parts[shape]
+        shape, asked = _shape(examples), self.config.training.accumulation
+        if asked is not None:
+            self.parts.setdefault(shape, asked)
+        elif shape not in self.parts:
+            self.parts[shape] = self._fitting_parts(examples)
+        return self.parts[shape]
 
     def _fitting_parts(self, examples: Examples) -> int:
         batch = len(examples.pixels_B1TZYX)
@@ -215,7 +221,16 @@ class Trainer:
 
         trained = sum(parameter.numel() * parameter.element_size() for parameter in self._trained())
         trained //= self.processes.count if self.sharded else 1
-        fit = clips_that_fit(run, batch, trained * (1 if self.optimizer.state else 3), self.device)
+        fit = 1  # where not even two do; whether that one does is seen when it is computed
+        try:
+            fit = clips_that_fit(run, batch, trained * (1 if self.optimizer.state else 3), self.device)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if self.processes.count > 1:  # the others wait in the middle of the computation
+                what = "the memory of one of the processes does not suffice for two clips at once"
+                raise UserError(what, f"set training.accumulation={batch}", str(self.device)) from None
+        self.optimizer.zero_grad(set_to_none=True)
         fit = -self.processes.largest(-fit)  # as many as fit everywhere
         parts = parts_of(batch, fit)
         if parts > 1:
@@ -238,7 +253,7 @@ class Trainer:
                 f"set training.accumulation={parts_of(batch, size // 2)} and go on with --resume",
                 str(self.device),
             )
-        self._parts[examples.pixels_B1TZYX.shape] = parts_of(batch, size // 2)
+        self.parts[_shape(examples)] = parts_of(batch, size // 2)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         _LOG.warning("out of memory with %d clips at once; going on with %d", size, batch // parts_of(batch, size // 2))
@@ -255,3 +270,7 @@ class Trainer:
     @torch.no_grad()
     def _values(self, loss: Loss, target_std: torch.Tensor) -> torch.Tensor:
         return self.processes.mean(torch.stack([loss.total, loss.error, loss.trivial, loss.variance_covariance, target_std]))
+
+
+def _shape(examples: Examples) -> str:
+    return "x".join(map(str, examples.pixels_B1TZYX.shape))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cellvjepa.config import Config
-from cellvjepa.model.compiled import choose_through
+from cellvjepa.model.compiled import choose_through, uncompiled
 from cellvjepa.model.grid import AXES, Grid, positions_N4
 from cellvjepa.model.layers import Frequencies, rotation_of, through
 from cellvjepa.model.masking import draw_masks
@@ -89,3 +89,21 @@ def test_rotations_written_out_are_those_of_complex_numbers(frequencies: Frequen
     expected = rotation(tokens)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     torch.testing.assert_close(rotation(tokens), expected, atol=1e-6, rtol=0)
+
+
+def test_all_kinds_of_passes_may_be_compiled_and_monitors_are_not(tiny_config: Config, monkeypatch: pytest.MonkeyPatch):
+    """Beyond its limit PyTorch runs what comes last, the predictor in training, uncompiled, and says nothing."""
+    limits = torch._dynamo.config
+    monkeypatch.setattr(limits, "recompile_limit", 8)
+    torch_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: torch_compile(function, backend="eager"))
+    model = build_vjepa(tiny_config, seed=0)
+    assert choose_through(model, "on", False, CPU)
+    assert limits.recompile_limit > 8
+    parts = (model.context_encoder, model.target_encoder, model.predictor)
+    compiled = [part.through for part in parts]
+    with pytest.raises(ZeroDivisionError), uncompiled(model):
+        assert all(part.through is through for part in parts)
+        raise ZeroDivisionError
+    assert [part.through for part in parts] == compiled
+    assert through not in compiled

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from cellvjepa import sample_data_folder
 from cellvjepa.model.displacement import WIDTH, displacement
+from cellvjepa.movies.clip_shape import ClipShape
+from cellvjepa.movies.clips import random_clip, read_clip
+from cellvjepa.movies.levels import with_levels
+from cellvjepa.movies.readers import open_archive
 
 TUBELET = (4, 1, 8, 8)
 
@@ -83,3 +89,14 @@ def test_two_planes_of_a_tubelet_count_as_their_mean_and_oblong_tubelets_fit() -
     pixels = moving(4, 0, planes=2)
     assert torch.allclose(displacement(pixels, (4, 2, 8, 8), 1.0), displacement(pixels[:, :, :, :1], TUBELET, 1.0), atol=1e-5)
     assert displacement(pixels, (2, 1, 16, 4), 1.0).shape == (2, 8 * 2 * 4 * 16, WIDTH)
+
+
+def test_real_cells_that_stand_still_go_nowhere() -> None:
+    """Gradients and edges draw a soft choice to one side, in the same frame as in the next: that is no movement."""
+    movie = open_archive(sample_data_folder() / "migration_nuclei").movies[0]
+    movie, shape = with_levels(movie), ClipShape(frames=16, interval_s=None, size_px=64, pixel_um=None, channels=None, z="max")
+    clip = torch.from_numpy(read_clip(movie, random_clip(movie, shape, np.random.default_rng(0)), shape))[None]
+    still = clip[:, :, :1].expand_as(clip)
+    spread = float(clip.std())
+    assert float(displacement(still, TUBELET, spread).abs().max()) == 0.0
+    assert float(displacement(clip, TUBELET, spread)[..., ::2].mean()) > 0.1

@@ -22,13 +22,18 @@ def draw(seed: int) -> tuple[torch.Tensor, ...]:
 def total(leaves: tuple[torch.Tensor, ...], rows: slice, config: Config, processes: Processes) -> torch.Tensor:
     context, predicted, own = (leaf[rows] for leaf in leaves)
     target, theirs = draw(1)[1].detach()[rows], draw(1)[2].detach()[rows]
-    made = Prediction((context,), (predicted,), (target,), target.mean(dim=1), (own,), (theirs,), (own,), (theirs,))
+    made = Prediction((context,), (predicted,), (target,), target.mean(dim=1), **heads(own, theirs, config))
     loss = objective(made, config, 3, processes)
     trivial = processes.mean(loss.trivial)
-    painted, hidden = (draw(0)[2],), (draw(1)[2],)
-    whole = objective(Prediction((draw(0)[0],), (draw(0)[1],), (draw(1)[1],), target, painted, hidden, painted, hidden), config, 3)
+    whole = objective(Prediction((draw(0)[0],), (draw(0)[1],), (draw(1)[1],), target, **heads(draw(0)[2], draw(1)[2], config)), config, 3)
     torch.testing.assert_close(trivial, whole.trivial)
     return loss.total
+
+
+def heads(own: torch.Tensor, theirs: torch.Tensor, config: Config) -> dict[str, tuple[torch.Tensor, ...]]:
+    """Return what the heads say that these settings ask for, and no others: they tell the objective what to compute."""
+    asked = {"painted": (own,), "hidden": (theirs,)}
+    return asked | {"unrest_said": (own,), "unrest": (theirs,)} if config.training.auxiliary in ("unrest", "motion") else asked
 
 
 def check_objective(processes: Processes, overrides: list[str]) -> None:
@@ -83,6 +88,8 @@ if __name__ == "__main__":
         check_objective(processes, ["training.variance_covariance=0.5"])
         check_objective(processes, ["training.variance_covariance=0.5", "training.variance_covariance_on=predicted", "training.sigreg=0.5"])
         check_objective(processes, ["training.auxiliary=differences"])
+        check_objective(processes, ["training.auxiliary=pixels"])
+        check_objective(processes, ["training.auxiliary=motion"])
         check_objective(processes, ["training.objective=pixels"])
         if processes.first:
             raise UserError("all was well", "look at the other")

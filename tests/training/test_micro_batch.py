@@ -90,6 +90,48 @@ def test_a_single_clip_that_does_not_fit_is_the_users_to_solve(tiny_config: Conf
     assert tried == [4, 2, 1]
 
 
+def test_memory_for_one_clip_and_not_for_two_is_enough(tiny_config: Config, monkeypatch: pytest.MonkeyPatch):
+    """How many fit is found out with two; that this fails is an answer as well."""
+    trainer = Trainer(build_vjepa(tiny_config, seed=0), with_training(tiny_config, accumulation=None), CPU)
+    tried = short_of_memory(monkeypatch, trainer, 1, MemoryError())
+    trainer.step(0, made_up_examples(tiny_config, 0))
+    assert tried == [2, 1, 1, 1, 1]
+    monkeypatch.setattr(trainer, "processes", Processes(0, 2))
+    trainer.parts.clear()
+    with pytest.raises(UserError, match=r"does not suffice for two clips at once\. set training\.accumulation=4"):
+        trainer.step(1, made_up_examples(tiny_config, 1))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_limit_of_a_container_or_a_job_counts(version: int, tmp_path: Path):
+    """The tightest of the groups that a process is in; files that were read do not count as used."""
+    job = tmp_path / ("memory/job" if version == 1 else "job")
+    (job / "step").mkdir(parents=True)
+    membership = tmp_path / "membership"
+    membership.write_text("5:cpu:/job/step\n4:memory:/job/step\n" if version == 1 else "0::/job/step\n")
+    limit, used, cache = (
+        ("memory.max", "memory.current", "inactive_file")
+        if version == 2
+        else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    )
+    for group, most in ((job, "1000"), (job / "step", "max")):
+        (group / limit).write_text(f"{most}\n")
+        (group / used).write_text("700\n")
+        (group / "memory.stat").write_text(f"anon 500\n{cache} 200\n")
+    assert micro_batch._free_of_group(tmp_path, membership) == 1000 - 700 + 200
+    (job / limit).write_text("max\n")
+    assert micro_batch._free_of_group(tmp_path, membership) is None
+    assert micro_batch._free_of_group(tmp_path, tmp_path / "none") is None
+
+
+def test_processes_on_one_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(micro_batch, "_free_of_system", lambda: 1000)
+    monkeypatch.setattr(micro_batch, "_free_of_group", lambda: 600)
+    assert free_bytes(CPU) == 600
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert free_bytes(CPU) == 300
+
+
 def test_several_processes_do_not_halve_for_themselves(tiny_config: Config, monkeypatch: pytest.MonkeyPatch):
     trainer = Trainer(build_vjepa(tiny_config, seed=0), with_training(tiny_config, accumulation=1), CPU)
     monkeypatch.setattr(trainer, "processes", Processes(0, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,30 @@ def test_the_nearest_visible_place_is_nearest_on_the_grid() -> None:
     mask = Mask(torch.tensor([[0, 8, 13]]), torch.tensor([[1, 5, 9, 4, 17]]))
     #                                       right of 0, above 8, below 0 in time, below 13 in time, below 8 in time
     assert nearest_context(mask, grid).tolist() == [[0, 8, 0, 13, 8]]
+
+
+def test_clips_in_which_nothing_happens_tell_nothing_of_time_in_half_precision(clips: MonitorClips, config: Config) -> None:
+    """Both versions of a clip are the same then; features of two precisions would not be, and a probe tells these apart."""
+    config = config.model_copy(update={"training": config.training.model_copy(update={"precision": "bfloat16"})})
+    still = replace(clips, pixels_B1TZYX=clips.pixels_B1TZYX[:, :, :1].expand_as(clips.pixels_B1TZYX).contiguous())
+    assert measure_health(build_vjepa(config, seed=0), still, config).time_order == 0.5
+
+
+def test_monitors_go_on_with_fewer_clips_at_once_where_the_memory_is_short(
+    clips: MonitorClips, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build_vjepa(config, seed=0)
+    whole, tried = measure_health(model, clips, config), list[int]()
+    forward = model.encoder.forward
+
+    def failing(pixels: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
+        tried.append(len(pixels))
+        if len(pixels) > 2:
+            raise MemoryError
+        return forward(pixels, *others, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model.encoder, "forward", failing)
+    monkeypatch.setattr("cellvjepa.training.monitor._LOSS_CLIPS", 2)
+    found = measure_health(model, clips, config)
+    assert tried[:3] == [4, 2, 2]
+    assert (found.rankme, found.time_order) == pytest.approx((whole.rankme, whole.time_order), rel=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cellvjepa.model.displacement import WIDTH
 from cellvjepa.model.encoder import cut_tubelets
 from cellvjepa.model.grid import grid_of
 from cellvjepa.model.masking import Mask, draw_masks
+from cellvjepa.model.pixel_statistics import PixelStatistics
 from cellvjepa.model.vjepa import build_vjepa
 from cellvjepa.model.waves import unrest
 from cellvjepa.model.weights import load_encoder
@@ -24,7 +26,7 @@ from cellvjepa.training.objectives.differences import differences_l1
 from cellvjepa.training.objectives.pixels import normalised, pixels_l1
 from cellvjepa.training.objectives.sigreg import sigreg
 from cellvjepa.training.objectives.unrest import unrest_l1
-from cellvjepa.training.pretrain import pretrain
+from cellvjepa.training.pretrain import _new_model, pretrain
 
 
 def changed(config: Config, *settings: str) -> Config:
@@ -72,6 +74,17 @@ def test_sigreg_is_least_for_normal_features_and_much_for_collapsed_ones() -> No
     assert all(found["normal"] < 0.3 * other for name, other in found.items() if name != "normal"), found
     assert not torch.equal(sigreg(normal, 0), sigreg(normal, 1)), "directions are drawn anew at each step"
     assert torch.equal(sigreg(normal, 3), sigreg(normal, 3))
+
+
+def test_sigreg_standardises_clips_by_how_much_they_differ_and_not_by_where_dimensions_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[torch.Tensor]()
+    monkeypatch.setattr(import_module(sigreg.__module__), "_epps_pulley", lambda features, *others: seen.append(features) or features.sum())
+    rng = torch.Generator().manual_seed(0)
+    offsets, clips = torch.randn(16, generator=rng), 0.1 * torch.randn(64, 1, 16, generator=rng)
+    sigreg((offsets + clips).expand(-1, 30, -1), 0)
+    assert float(seen[1].square().mean()) == pytest.approx(1.0, rel=1e-3)
+    sigreg(torch.ones(4, 3, 16), 0)
+    assert float(seen[3].abs().max()) == 0.0
 
 
 def test_averaged_targets_are_those_of_the_last_layers(tiny_config: Config) -> None:
@@ -134,6 +147,17 @@ def test_a_student_learns_from_a_frozen_teacher(toy_archive: Path, tiny_config: 
     assert any(not torch.equal(taught[name], kept[name]) for name in taught)
     rows = read_metrics(student / "metrics.jsonl")
     assert rows[0]["loss"] != rows[-1]["loss"]
+
+
+def test_a_teacher_says_what_it_said_though_pixels_are_standardised_otherwise(toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
+    """A student of other clips, or of another seed, measures other statistics of pixels; its model has one standardisation for all its parts."""
+    movies = open_archive(toy_archive).movies
+    teacher = pretrain(movies, tmp_path / "teacher", changed(tiny_config, "training.steps=1"))
+    config = changed(tiny_config, "training.objective=frozen_teacher", f"training.teacher={teacher}")
+    student = _new_model(config, 1, PixelStatistics(0.7, 0.03, ()), None, tmp_path)
+    pixels = torch.rand(2, 1, 8, 1, 32, 32)
+    assert student.target_encoder.shape == student.context_encoder.shape
+    torch.testing.assert_close(student.target_encoder(pixels), load_encoder(teacher)[0](pixels), atol=1e-4, rtol=1e-4)
 
 
 def test_a_teacher_is_named_just_where_it_is_needed() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +20,9 @@ from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.buffers import Buffer
 from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.readers import open_archive
-from cellvjepa.training.checkpoint import list_checkpoints
+from cellvjepa.training.checkpoint import list_checkpoints, save_checkpoint
 from cellvjepa.training.examples import batch_positions, make_examples
+from cellvjepa.training.loop import _resume
 from cellvjepa.training.metrics import read_metrics
 from cellvjepa.training.pretrain import pretrain, run_config
 from cellvjepa.training.trainer import Trainer
@@ -161,3 +164,49 @@ def test_weights_of_another_network_are_refused(finished: Path, toy_archive: Pat
     other = tiny_config.model_copy(update={"model": tiny_config.model.model_copy(update={"dim": 48})})
     with pytest.raises(UserError, match="a checkpoint of another configuration: dim is 24 there and 48 here"):
         pretrain(open_archive(toy_archive).movies, tmp_path / "run", other, init_from=finished)
+
+
+def test_resuming_with_other_movies_is_refused(finished: Path, toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
+    """Clips would be others, and pixels would be standardised otherwise than the weights know them."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    movies = open_archive(toy_archive).movies
+    with pytest.raises(UserError, match=r"other movies \(missing: field2\.tif; 2 then, 1 now\).*--init-from"):
+        pretrain(movies[:1], run, tiny_config, resume=True)
+    more = (*movies, replace(movies[0], name="field3.tif"))
+    with pytest.raises(UserError, match=r"other movies \(new: field3\.tif; 2 then, 3 now\)"):
+        pretrain(more, run, tiny_config, resume=True)
+    (run / "begun_with.json").write_text("{")
+    with pytest.raises(UserError, match=r"begun_with\.json: the file cannot be read"):
+        pretrain(movies, run, tiny_config, resume=True)
+
+
+def test_pixels_are_standardised_as_when_the_run_began(toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
+    movies = open_archive(toy_archive).movies
+
+    def stopping(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("pretraining", 1):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        pretrain(movies, tmp_path / "run", tiny_config, progress=stopping)
+    note = tmp_path / "run" / "begun_with.json"
+    noted = json.loads(note.read_text())
+    note.write_text(json.dumps(noted | {"pixel_mean": 0.125}))  # as if a part of the archive had been away then
+    encoder, _ = load_encoder(pretrain(movies, tmp_path / "run", tiny_config, resume=True))
+    assert (encoder.shape.pixel_mean, encoder.shape.pixel_std) == (0.125, noted["pixel_std"])
+
+
+def test_a_resumed_run_computes_batches_in_as_many_parts(toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
+    """How many fit the memory may be another number then, and what is a statistic of clips would change."""
+    config = with_training(tiny_config, accumulation=None)
+    model = build_vjepa(config, seed=0)
+    first, second = Trainer(model, config, torch.device("cpu")), Trainer(build_vjepa(config, seed=0), config, torch.device("cpu"))
+    first.parts["4x1x8x1x32x32"] = 2
+    save_checkpoint(tmp_path / "checkpoints", 3, model, first.optimizer, config, first.parts)
+    assert _resume(second, tmp_path / "checkpoints") == 3
+    assert second.parts == {"4x1x8x1x32x32": 2}
+    asked = with_training(tiny_config, accumulation=4)
+    third = Trainer(build_vjepa(asked, seed=0), asked, torch.device("cpu"))
+    assert _resume(third, tmp_path / "checkpoints") == 3
+    assert third.parts == {}, "what is asked for comes first"

@@ -11,7 +11,7 @@ import torch
 
 from cellvjepa.model.encoder import EncoderShape, new_encoder
 from cellvjepa.model.weights import load_encoder
-from cellvjepa.training.selection import BestEncoder, Choice, choose, kept_step, label_free_score, publish_best
+from cellvjepa.training.selection import BestEncoder, Choice, choose, kept_step, label_free_score, noise, publish_best
 from tests.training.histories import config_of, history
 
 SHAPE = EncoderShape((2, 1, 8, 8), 24, 1, 2, "interleaved", ("t", "y", "x"))
@@ -127,3 +127,20 @@ def test_a_run_that_kept_none_gives_its_last(tmp_path: Path) -> None:
     publish_best(tmp_path, encoder, 100, {})
     assert kept_step(tmp_path) == 100
     BestEncoder(tmp_path / "checkpoints").forget()
+
+
+def test_a_best_encoder_that_a_power_cut_has_spoilt_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    encoder = new_encoder(SHAPE, torch.Generator().manual_seed(0))
+    best = BestEncoder(tmp_path / "checkpoints")
+    best.remember(50, encoder)
+    best.keep(Choice(50, 0.6, "because"))
+    best.write()
+    (tmp_path / "checkpoints" / "best_encoder" / "encoder.safetensors").write_bytes(b"cut")
+    publish_best(tmp_path, encoder, 100, {})
+    assert kept_step(tmp_path) == 100
+    assert "that of the last step is taken" in caplog.text
+
+
+def test_few_clips_that_go_on_long_enough_choose_less() -> None:
+    many, few = (history([20.0], config_of(), frame_gap_clips=[clips])[0] for clips in (64, 8))
+    assert noise(few, config_of(), labelled=False) > 1.5 * noise(many, config_of(), labelled=False)

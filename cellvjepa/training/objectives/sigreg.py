@@ -8,6 +8,7 @@ from cellvjepa.training.processes import ALONE, Processes
 
 SLICES = 64
 _REACH, _KNOTS = 5.0, 17  # where the characteristic functions are compared
+_LEAST = 1e-3  # spread of clips that is not blown up
 
 
 def sigreg(context_BKD: torch.Tensor, step: int, processes: Processes = ALONE) -> torch.Tensor:
@@ -15,7 +16,8 @@ def sigreg(context_BKD: torch.Tensor, step: int, processes: Processes = ALONE) -
 
     Features are projected on random directions, and on each the empirical characteristic function is compared with that of the
     standard normal distribution: the Epps-Pulley statistic (LeJEPA, arXiv 2511.08544, section 4.2), here without the factor N, so
-    that its weight does not depend on the batch. Clip means are standardised first: only tokens are held to unit variance.
+    that its weight does not depend on the batch. Clip means are centred and brought to a mean square of 1 first: only tokens are held
+    to unit variance.
     Directions are drawn anew at each step.
 
     Parameters
@@ -30,11 +32,12 @@ def sigreg(context_BKD: torch.Tensor, step: int, processes: Processes = ALONE) -
     tokens = context_BKD.float()
     clips = tokens.mean(dim=1)
     # On the CPU, so that the directions are the same on every device.
-    directions = torch.randn(tokens.shape[-1], SLICES, generator=torch.Generator().manual_seed(step)).to(tokens.device)
+    directions = torch.randn(tokens.shape[-1], SLICES, generator=torch.Generator().manual_seed(step)).to(tokens.device, non_blocking=True)
     found = _epps_pulley(tokens.flatten(0, 1), directions, processes)
     if len(clips) * processes.count > 1:
-        standardised = (clips - processes.mean(clips.mean(dim=0))) / processes.std(clips).clamp_min(1e-3)
-        found = found + _epps_pulley(standardised, directions, processes)
+        centred = clips - processes.mean(clips.mean(dim=0))
+        spread = (processes.mean(centred.square().mean()) + _LEAST**2).sqrt()
+        found = found + _epps_pulley(centred / spread, directions, processes)
     return found
 
 
