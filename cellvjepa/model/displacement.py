@@ -20,8 +20,8 @@ def displacement(pixels_BCTZYX: torch.Tensor, tubelet: tuple[int, int, int, int]
     Region-based matching (Barron, Fleet & Beauchemin 1994, section 2.2), with a soft choice as of Singh there. Of each tubelet the middle
     frame is taken, averaged over its planes and to cells of half a tubelet's edge. A place, two tubelets wide, is compared with its
     surroundings in the frame one or two steps later (earlier, where there is none; a clip too short for either moves nowhere), at
-    7 x 7 shifts of whole cells. A soft choice leans to where a picture is like itself; so what counts is how far it lies from that among
-    the shifts of the same frame, and what stands still goes nowhere.
+    7 x 7 shifts of whole cells. A soft choice leans to where a picture is like itself: of real cells that stand still it says .2 tubelets,
+    where they move .3 to .8. To take that off was tried, and did not make better features (workflows/studies/recipe.md).
 
     Parameters
     ----------
@@ -44,13 +44,14 @@ def displacement(pixels_BCTZYX: torch.Tensor, tubelet: tuple[int, int, int, int]
     still = still.reshape(batch, channels, steps, -1, planes, rows, columns).mean(dim=4).transpose(1, 2).transpose(2, 3)  # (B, t, z, C, Y, X)
     cells = F.interpolate(still.flatten(0, 2), size=(_CELLS * rows // height, _CELLS * columns // width), mode="area")
     cells = cells.reshape(*still.shape[:4], *cells.shape[-2:])
-    now = cells.flatten(0, 2)
-    stays = _mean_shift(_errors(now, now))
     found = []
     for lag in _LAGS:
-        error = _errors(now, cells[:, _other_step(steps, lag, cells.device)].flatten(0, 2))
+        other = _other_step(steps, lag, cells.device)
+        error = _errors(cells.flatten(0, 2), cells[:, other].flatten(0, 2))
         least, unmoved = error.amin(dim=1), error[:, error.shape[1] // 2]
-        found += [(_mean_shift(error) - stays).norm(dim=1), torch.log((unmoved + _NOISE) / (least + _NOISE))]
+        far = _mean_shift(error).norm(dim=1).unflatten(0, (batch, steps, -1))
+        far = far * (other != torch.arange(steps, device=other.device))[None, :, None, None, None]
+        found += [far.flatten(0, 2), torch.log((unmoved + _NOISE) / (least + _NOISE))]
     return torch.stack(found, dim=-1).reshape(batch, -1, WIDTH)
 
 
