@@ -19,6 +19,8 @@ _REMEDIES = {
     errno.EROFS: ("the file system is read-only", "choose an output folder that you may write to"),
     errno.EACCES: ("writing is not permitted", "choose an output folder that you may write to"),
     errno.EPERM: ("writing is not permitted", "choose an output folder that you may write to"),
+    errno.EFBIG: ("the file would become larger than the disk or a limit allows", "choose an output folder on another disk"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another output folder"),
 }
 

@@ -6,6 +6,7 @@ Exit codes: 0 done (or pretrain was stopped by the system, to be gone on with), 
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 
 # In the order in which they are used, which is that of --help.
+_CANCELLED = 130
 _VERBS: tuple[Callable[..., Any], ...] = (
     demo.demo,
     archive.inspect,
@@ -61,6 +63,9 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a log on Windows may know no characters but its own: no reason to fail after hours
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -77,6 +82,7 @@ def run(arguments: Sequence[str]) -> int:
         print(f"cellvjepa: {stopped}", file=sys.stderr)
         return 0
     except (Cancelled, KeyboardInterrupt, typer.Abort):
+        code = _CANCELLED
+    if code == _CANCELLED:  # typer tells of some of these by the code alone
         print("cellvjepa: cancelled; what was done is kept (pretrain: add --resume; embed, convert: run it again)", file=sys.stderr)
-        return 130
     return code if isinstance(code, int) else 0

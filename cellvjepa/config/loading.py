@@ -95,7 +95,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UserError("the configuration file does not exist", "check the path", path) from None
     except IsADirectoryError:
         raise UserError("this is a folder", "give the path of a .yaml file", path) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # an impossible date, or bytes that are no text, are ValueErrors
         raise UserError(f"this is not valid YAML ({error})", "compare it with workflows/configs/tiny.yaml", path) from None
     if values is None:
         return {}
@@ -111,7 +111,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise UserError(f"'{override}' is not of the form section.field=value", "write for example training.steps=60", "--set")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(f"the value of '{override}' is not valid YAML", "write for example training.steps=60", "--set") from None
     # YAML reads 1e-3 as text (it wants 1.0e-3); people and papers write 1e-3.
     if isinstance(value, str):

@@ -28,6 +28,7 @@ from cellvjepa.writing import atomic_path
 WEIGHTS_FILE = "encoder.safetensors"
 CARD_FILE = "encoder.json"
 _CARD_KEY = "cellvjepa_encoder"
+_SUM = "tensors_sha256"  # within the card: with two entries the order in the file would be left to chance
 _ANOTHER_FILE = "give the folder of a run made by 'cellvjepa pretrain', or its encoder.safetensors"
 _DAMAGED = "copy the file again"
 
@@ -66,7 +67,7 @@ def save_encoder(encoder: Encoder, folder: str | os.PathLike[str], provenance: M
     tensors = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in encoder.state_dict().items()}
     path = Path(folder) / WEIGHTS_FILE
     with atomic_path(path) as part:
-        save_file(tensors, part, metadata={_CARD_KEY: json.dumps(described)})
+        save_file(tensors, part, metadata={_CARD_KEY: json.dumps(described | {_SUM: _sum(tensors)})})
         sha256 = _sha256(part)
     with atomic_path(path.with_name(CARD_FILE)) as part:
         part.write_text(json.dumps({**described, "sha256": sha256}, indent=2) + "\n", encoding="utf-8")
@@ -94,16 +95,27 @@ def load_encoder(source: str | os.PathLike[str]) -> tuple[Encoder, EncoderCard]:
         raise UserError("there is no encoder here", _ANOTHER_FILE, path)
     try:
         with safe_open(path, framework="pt") as file:
-            shape, provenance = _described(file.metadata() or {}, path)
+            metadata = file.metadata() or {}
+            shape, provenance = _described(metadata, path)
             names = list(file.keys())
             _check_tensors({name: tuple(file.get_slice(name).get_shape()) for name in names}, shape, path)
             # Copied: else they would be a window into the file, which may be replaced or cut while they are used.
             tensors = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in names}
     except (SafetensorError, OSError) as error:
         raise UserError(f"the file cannot be read as safetensors ({error})", _DAMAGED, path) from None
+    if json.loads(metadata[_CARD_KEY]).get(_SUM, _sum(tensors)) != _sum(tensors):  # files of earlier versions have none
+        raise UserError("the weights are not those that were written", _DAMAGED, path)
     encoder = _unfilled(shape)
     encoder.load_state_dict(tensors, assign=True)
     return encoder.requires_grad_(False).eval(), EncoderCard(shape, provenance, _sha256(path))
+
+
+def _sum(tensors: Mapping[str, torch.Tensor]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].numpy().tobytes())
+    return found.hexdigest()
 
 
 def locate_encoder(source: str | os.PathLike[str]) -> Path:
@@ -142,10 +154,12 @@ def _described(metadata: Mapping[str, str], path: Path) -> tuple[EncoderShape, d
         if unknown:
             raise UserError(f"the encoder has properties unknown here: {', '.join(sorted(unknown))}", "update cellvjepa", path)
         return TypeAdapter(EncoderShape).validate_python(fields), provenance
+    except UserError:
+        raise
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"the encoder's description is wrong: {first['loc'][0] if first['loc'] else ''} {first['msg']}", _DAMAGED, path) from None
-    except (KeyError, TypeError, json.JSONDecodeError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         raise UserError("the encoder's description cannot be read", _DAMAGED, path) from None
 
 

@@ -80,6 +80,8 @@ def grouped_folds(groups: Groups, codes_N: Ints, classes: Sequence[str], config:
     """
     for k, name in enumerate(classes):
         found = np.unique(groups.codes_N[codes_N == k])
+        if not len(found):
+            raise UserError(f"there is no example of class '{name}'", "label some, or take more of the labelled windows")
         if len(found) < 2:
             raise UserError(
                 f"class '{name}' occurs in one group only ({groups.names[found[0]]}; {groups.basis}), so it cannot be both learnt and tested",

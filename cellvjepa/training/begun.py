@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,21 +35,24 @@ def statistics_begun_with(run: Path, movies: Sequence[Movie], measured: PixelSta
     UserError
         If the movies are others: clips would be others than those of the uninterrupted run; or the note cannot be read.
     """
-    file, names = run / _FILE, [movie.name for movie in movies]
+    file, now = run / _FILE, {movie.name: f"{'x'.join(map(str, movie.pixels.shape))} {movie.pixels.dtype}" for movie in movies}
     if not (resume and file.is_file()):
         with atomic_path(file) as part:
-            noted = {"movies": names, "pixel_mean": measured.mean, "pixel_std": measured.std}
+            noted = {"movies": now, "pixel_mean": measured.mean, "pixel_std": measured.std}
             part.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
         return measured
     try:
         noted = json.loads(file.read_text(encoding="utf-8"))
-        then, mean, std = set(map(str, noted["movies"])), float(noted["pixel_mean"]), float(noted["pixel_std"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        then, mean, std = dict(noted["movies"]), float(noted["pixel_mean"]), float(noted["pixel_std"])
+        if not (math.isfinite(mean) and 0 < std < math.inf):
+            raise ValueError(f"pixels of mean {mean} and standard deviation {std}")
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UserError(f"the file cannot be read ({error})", "remove it, if the movies are those that the run was begun with", file) from None
-    if then != set(names):
+    if then != now:
+        changed = {name for name in then.keys() & now.keys() if then[name] != now[name]}
+        told = f"{_told('new', now.keys() - then.keys())}{_told('missing', then.keys() - now.keys())}{_told('of another size or type', changed)}"
         raise UserError(
-            f"this run was begun with other movies ({_told('new', set(names) - then)}{_told('missing', then - set(names))}{len(then)} then, "
-            f"{len(names)} now)",
+            f"this run was begun with other movies ({told}{len(then)} then, {len(now)} now)",
             f"give the same movies, or begin a new run that starts from this one: --init-from {run} and another --out",
             run,
         )

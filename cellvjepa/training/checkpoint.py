@@ -190,7 +190,7 @@ def read_card(checkpoint: Checkpoint) -> CheckpointCard:
     except ValidationError as error:
         first = error.errors()[0]
         raise _damaged(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(str(error), where) from None
 
 

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cellvjepa.errors import Cancelled, Stopped
+from cellvjepa.errors import Cancelled, Stopped, UserError
 from cellvjepa.model.vjepa import VJepa
 from cellvjepa.progress import Progress, silent
 from cellvjepa.training.alarms import Collapse
@@ -77,7 +77,12 @@ def train(
     notes = Notes(trainer, phases, run / "metrics.jsonl", measure, best, watch)
     for step in range(start, config.steps + 1):
         stream, scales = phases.at(step)
-        batch = stream.batch(step)
+        try:
+            batch = stream.batch(step)
+        except UserError:
+            if processes.count == 1 and step > start:  # nothing is lost where the data go away; others cannot be asked to save now
+                _save(trainer, folder, step, best)
+            raise
         examples = make_examples(step, batch, trainer.config, scales, trainer.device, processes.part)
         notes.before_step(step)
         if step == config.steps:

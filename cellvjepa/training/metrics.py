@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, cast
 
 from cellvjepa.errors import UserError
 from cellvjepa.writing import atomic_path, readable_write_errors
+
+_LOG = logging.getLogger(__name__)
 
 
 class MetricsRow(TypedDict):
@@ -53,7 +56,7 @@ class MetricsRow(TypedDict):
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[MetricsRow]:
-    """Read the metrics of a run; a last line cut off by a crash is left out.
+    """Read the metrics of a run; lines that cannot be read are left out, with a warning unless it is the last, cut off by a crash.
 
     Raises
     ------
@@ -64,12 +67,25 @@ def read_metrics(path: str | os.PathLike[str]) -> list[MetricsRow]:
     if not file.is_file():
         raise UserError("there are no metrics here", "give the folder of a run made by 'cellvjepa pretrain'", file)
     rows: list[MetricsRow] = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    lines = file.read_bytes().split(b"\n")
+    damaged = 0
+    for number, line in enumerate(lines):
+        row = _row_of(line)
+        if row is not None:
+            rows.append(row)
+        elif line.strip() and number + 1 < len(lines):
+            damaged += 1
+    if damaged:
+        _LOG.warning("%s: %d line%s cannot be read and %s left out", file, damaged, *(("", "is") if damaged == 1 else ("s", "are")))
     return rows
+
+
+def _row_of(line: bytes) -> MetricsRow | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return cast(MetricsRow, row) if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 
 
 def append_metrics(path: Path, row: MetricsRow) -> None:

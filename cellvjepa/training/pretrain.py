@@ -26,6 +26,7 @@ from cellvjepa.progress import Progress, silent
 from cellvjepa.training.begun import statistics_begun_with
 from cellvjepa.training.checkpoint import list_checkpoints, refuse_another_configuration
 from cellvjepa.training.loop import train
+from cellvjepa.training.metrics import MetricsRow, read_metrics
 from cellvjepa.training.monitor import measure_health
 from cellvjepa.training.monitor_clips import gather_monitor_clips
 from cellvjepa.training.phases import PhasedStream, PhaseMovies, movies_of_phases, phases_of
@@ -181,12 +182,22 @@ def _prepare_folder(run: Path, config: Config, resume: bool, init_from: str | os
 
 def _check_folder(run: Path, config: Config, resume: bool, init_from: str | os.PathLike[str] | None) -> None:
     known = list_checkpoints(run / "checkpoints")
+    published = [name for name in ("encoder.safetensors", "predictor.safetensors") if (run / name).exists()]
     if resume:
         refuse_another_configuration(run_config(run), config, run)
         if not known and init_from is None and _origin(run) is not None:
             raise UserError("this run was stopped before its first checkpoint, and it did not start from random weights", "add its --init-from", run)
+        if not known and (published or any(row["step"] > 0 for row in _noted(run))):
+            remedy = f"put its checkpoints back, or begin a new run that starts from this one: --init-from {run} and another --out"
+            raise UserError("this run has no checkpoint left to go on from", remedy, run)
     elif known or (run / "metrics.jsonl").exists():
         raise UserError("this folder already holds a run", "add --resume to go on with it, or choose another --out", run)
+    elif published:
+        raise UserError(f"this folder already holds an encoder ({published[0]})", "choose another --out", run)
+
+
+def _noted(run: Path) -> list[MetricsRow]:
+    return read_metrics(run / "metrics.jsonl") if (run / "metrics.jsonl").is_file() else []
 
 
 def _start_from(source: str | os.PathLike[str], model: VJepa, run: Path) -> None:

@@ -103,6 +103,15 @@ def test_a_truncated_file_is_refused(run: Path):
         load_encoder(run)
 
 
+def test_a_flipped_bit_is_noticed_though_the_file_can_be_read(run: Path):
+    path = run / "encoder.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 64
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"encoder\.safetensors: the weights are not those that were written"):
+        load_encoder(run)
+
+
 def test_weights_of_another_program_are_refused(run: Path):
     save_file({"weight": torch.zeros(3)}, run / "encoder.safetensors")
     with pytest.raises(UserError, match="this safetensors file is not an encoder written by cellvjepa. give the folder of a run"):

@@ -30,6 +30,18 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
     assert [r["step"] for r in read_metrics(file)] == [0]
 
 
+def test_damaged_lines_are_left_out_and_the_others_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "metrics.jsonl"
+    for step in range(3):
+        append_metrics(file, row(step))
+    first, *others = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"\x00\x00\n" + first + b'{"loss": "\xff"}\n[1]\n' + b"[" * 100_000 + b"\n" + b"".join(others))
+    assert [r["step"] for r in read_metrics(file)] == [0, 1, 2]
+    assert "4 lines cannot be read and are left out" in caplog.text
+    truncate_metrics(file, 2)
+    assert [r["step"] for r in read_metrics(file)] == [0, 1]
+
+
 def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there are no metrics here"):
         read_metrics(tmp_path / "metrics.jsonl")

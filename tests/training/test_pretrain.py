@@ -20,6 +20,7 @@ from cellvjepa.movies.batch import Batch
 from cellvjepa.movies.buffers import Buffer
 from cellvjepa.movies.clips import Clip
 from cellvjepa.movies.readers import open_archive
+from cellvjepa.movies.stream import Stream
 from cellvjepa.training.checkpoint import list_checkpoints, save_checkpoint
 from cellvjepa.training.examples import batch_positions, make_examples
 from cellvjepa.training.loop import _resume
@@ -210,3 +211,42 @@ def test_a_resumed_run_computes_batches_in_as_many_parts(toy_archive: Path, tiny
     third = Trainer(build_vjepa(asked, seed=0), asked, torch.device("cpu"))
     assert _resume(third, tmp_path / "checkpoints") == 3
     assert third.parts == {}, "what is asked for comes first"
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(finished: Path, toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    shutil.rmtree(run / "checkpoints")
+    before = (run / "metrics.jsonl").read_bytes(), (run / "encoder.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"no checkpoint left to go on from\. .*--init-from"):
+        pretrain(open_archive(toy_archive).movies, run, tiny_config, resume=True)
+    (run / "metrics.jsonl").unlink()
+    with pytest.raises(UserError, match=r"already holds an encoder \(encoder\.safetensors\)\. choose another --out"):
+        pretrain(open_archive(toy_archive).movies, run, tiny_config)
+    assert (run / "encoder.safetensors").read_bytes() == before[1]
+
+
+def test_resuming_with_another_movie_of_the_same_name_is_refused(finished: Path, toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    note = json.loads((run / "begun_with.json").read_text())
+    note["movies"]["field1.tif"] = "9x1x1x64x64 uint8"
+    (run / "begun_with.json").write_text(json.dumps(note))
+    with pytest.raises(UserError, match=r"other movies \(of another size or type: field1\.tif; 2 then, 2 now\)"):
+        pretrain(open_archive(toy_archive).movies, run, tiny_config, resume=True)
+
+
+def test_where_the_data_go_away_what_was_learnt_is_saved(
+    toy_archive: Path, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = Stream.batch
+
+    def away(self: Stream, step: int) -> Batch:
+        if step == 3:
+            raise UserError("the movies are away", "bring them back and resume")
+        return batch(self, step)
+
+    monkeypatch.setattr(Stream, "batch", away)
+    with pytest.raises(UserError, match="bring them back"):
+        pretrain(open_archive(toy_archive).movies, tmp_path / "run", tiny_config)
+    assert list_checkpoints(tmp_path / "run" / "checkpoints")[-1].step == 3
