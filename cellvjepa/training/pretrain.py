@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from cellvjepa.training.loop import train
 from cellvjepa.training.metrics import MetricsRow, read_metrics
 from cellvjepa.training.monitor import measure_health
 from cellvjepa.training.monitor_clips import gather_monitor_clips
+from cellvjepa.training.one_writer import only_writer
 from cellvjepa.training.phases import PhasedStream, PhaseMovies, movies_of_phases, phases_of
 from cellvjepa.training.processes import ALONE, Processes
 from cellvjepa.training.recent import remember_run
@@ -36,7 +38,7 @@ from cellvjepa.training.selection import kept_step, publish_best
 from cellvjepa.training.sharing import check_shares, levelled_once
 from cellvjepa.training.trainer import Trainer
 from cellvjepa.training.watch import Watch
-from cellvjepa.writing import atomic_path, remove_leftovers, writable_folder
+from cellvjepa.writing import atomic_path, remove_leftovers
 
 _ORIGIN = "started_from.txt"
 _MONITOR_SEEDS = 10**9  # added to the seed: keeps the monitor's clips apart from those of training
@@ -91,32 +93,35 @@ def pretrain(
     run = Path(out)
     check_shares(config, processes)
     device = processes.device(choose_device(config.training.device))
-    if processes.first:
-        _prepare_folder(run, config, resume, init_from)
-    movies = levelled_once(movies, config, processes, progress=progress)
-    shape = ClipShape.of(config.clip)
-    reference = reference_sampling(movies, shape)
-    phases = movies_of_phases(phases_of(config), movies, reference)
-    clips = gather_monitor_clips(monitor_batch(movies, shape, config), movies, shape, config, phases[0].scales)
-    statistics = pixel_statistics(clips.pixels_B1TZYX, config.model.tubelet)
-    statistics = processes.from_first(statistics_begun_with(run, movies, statistics, resume) if processes.first else statistics)
-    begins = processes.first and not list_checkpoints(run / "checkpoints")  # else weights are the checkpoint's; the others get the first one's
-    model = _new_model(config, clips.pixels_B1TZYX.shape[3], statistics, init_from if begins else None, run)
-    if processes.first:
-        save_config(config, run / "config.yaml")
-        remember_run(run)
-    about = _provenance(config, movies, reference) | {"started_from": _origin(run)}
-    trainer = Trainer(model, config, device, processes)
-    with PhasedStream(phases, partial(_phase_stream, config, processes.part)) as stream:
-        measure = partial(measure_health, clips=clips, config=config)
-        collapse = train(trainer, stream, run, measure, watch=watch, about=about, resume=resume, progress=progress)
-    model = trainer.whole_model()
-    if processes.first:
-        told = about | {"computed": trainer.computed}
-        publish_best(run, model.encoder, config.training.steps, told, predictor_state(model, config.mask_generators))
-    if collapse is not None:
-        raise collapse.error(run, processes.from_first(kept_step(run) if processes.first else 0))
-    return run
+    with ExitStack() as held:
+        if processes.first:
+            _check_folder(run, config, resume, init_from)
+            held.enter_context(only_writer(run))
+            _clean_folder(run, resume)
+        movies = levelled_once(movies, config, processes, progress=progress)
+        shape = ClipShape.of(config.clip)
+        reference = reference_sampling(movies, shape)
+        phases = movies_of_phases(phases_of(config), movies, reference)
+        clips = gather_monitor_clips(monitor_batch(movies, shape, config), movies, shape, config, phases[0].scales)
+        statistics = pixel_statistics(clips.pixels_B1TZYX, config.model.tubelet)
+        statistics = processes.from_first(statistics_begun_with(run, movies, statistics, resume) if processes.first else statistics)
+        begins = processes.first and not list_checkpoints(run / "checkpoints")  # else weights are the checkpoint's; the others get the first one's
+        model = _new_model(config, clips.pixels_B1TZYX.shape[3], statistics, init_from if begins else None, run)
+        if processes.first:
+            save_config(config, run / "config.yaml")
+            remember_run(run)
+        about = _provenance(config, movies, reference) | {"started_from": _origin(run)}
+        trainer = Trainer(model, config, device, processes)
+        with PhasedStream(phases, partial(_phase_stream, config, processes.part)) as stream:
+            measure = partial(measure_health, clips=clips, config=config)
+            collapse = train(trainer, stream, run, measure, watch=watch, about=about, resume=resume, progress=progress)
+        model = trainer.whole_model()
+        if processes.first:
+            told = about | {"computed": trainer.computed}
+            publish_best(run, model.encoder, config.training.steps, told, predictor_state(model, config.mask_generators))
+        if collapse is not None:
+            raise collapse.error(run, processes.from_first(kept_step(run) if processes.first else 0))
+        return run
 
 
 def run_config(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
@@ -170,10 +175,9 @@ def _new_model(config: Config, planes: int, statistics: PixelStatistics, init_fr
     return model
 
 
-def _prepare_folder(run: Path, config: Config, resume: bool, init_from: str | os.PathLike[str] | None) -> None:
-    """Check that a run may be written here, and remove what a run that was killed left half-written."""
-    _check_folder(run, config, resume, init_from)
-    remove_leftovers(writable_folder(run / "checkpoints"), "*")
+def _clean_folder(run: Path, resume: bool) -> None:
+    """Remove what a run that was killed left half-written."""
+    remove_leftovers(run / "checkpoints", "*")
     for names in ("metrics.jsonl", "config.yaml", "begun_with.json", "encoder.*", "predictor.*"):
         remove_leftovers(run, names)
     if not resume:
