@@ -103,7 +103,8 @@ def load_encoder(source: str | os.PathLike[str]) -> tuple[Encoder, EncoderCard]:
             tensors = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in names}
     except (SafetensorError, OSError) as error:
         raise UserError(f"the file cannot be read as safetensors ({error})", _DAMAGED, path) from None
-    if json.loads(metadata[_CARD_KEY]).get(_SUM, _sum(tensors)) != _sum(tensors):  # files of earlier versions have none
+    written = json.loads(metadata[_CARD_KEY]).get(_SUM)
+    if written is not None and written != _sum(tensors):  # files of earlier versions have none
         raise UserError("the weights are not those that were written", _DAMAGED, path)
     encoder = _unfilled(shape)
     encoder.load_state_dict(tensors, assign=True)

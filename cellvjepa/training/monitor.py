@@ -108,9 +108,8 @@ def measure_health(model: VJepa, clips: MonitorClips, config: Config) -> Health:
     unit = torch.nn.functional.normalize(clips_BD, dim=-1)
     count = len(clips_BD)
     cosine = ((unit @ unit.T).sum() - count) / (count * (count - 1))
-    vectors_BE = passing.vectors(
-        clips.pixels_B1TZYX
-    )  # of the same precision as those they are compared with: else a probe tells the precisions apart
+    # Once more, in the precision of those they are compared with: else a probe tells the precisions apart.
+    vectors_BE = passing.vectors(clips.pixels_B1TZYX)
     place, source = _known_again(passing, clips, vectors_BE)
     time_order, frame_gap = _time_seen(passing, clips, vectors_BE)
     return Health(
