@@ -104,7 +104,7 @@ class TrainingConfig(Section):
         "auto: where the encoder has more than 350 million weights, that is above ViT-L. The result is the same, to rounding.",
     )
     device: str = Field("auto", title="Device", description="auto, cpu, cuda, cuda:0, mps.")
-    seed: Annotated[int, Field(ge=0, lt=2**62)] = Field(0, title="Seed", description="Seed of weights, clips and masks.")
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(0, title="Seed", description="Seed of weights, clips and masks.")
     log_every: PositiveInt = Field(10, title="Log interval", description="Steps between lines of metrics.jsonl. [steps]")
     checkpoint_every: PositiveInt = Field(100, title="Checkpoint interval", description="Steps between checkpoints. [steps]")
     checkpoints_kept: PositiveInt = Field(3, title="Checkpoints kept", description="Rolling checkpoints kept on disk.")
