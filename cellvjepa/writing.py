@@ -72,6 +72,38 @@ def bring_to_disk(path: str | os.PathLike[str]) -> None:
 
 
 @contextlib.contextmanager
+def only_one(lock: Path, what: str, remedy: str, where: Path) -> Iterator[None]:
+    """Hold a file while working; the system lets go of it when the process ends, however it ends.
+
+    Where locks are not known (Windows, some file servers) nothing is held.
+
+    Parameters
+    ----------
+    lock
+        The file to hold.
+    what, remedy, where
+        What is said if another process holds it.
+
+    Raises
+    ------
+    UserError
+        If another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+                raise UserError(what, remedy, where) from error
+        yield
+
+
+@contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside ``path`` to write a file or folder to; it takes the place of ``path`` only on success.
 

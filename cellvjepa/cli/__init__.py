@@ -28,8 +28,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_CANCELLED = 130  # exit code
+
 # In the order in which they are used, which is that of --help.
-_CANCELLED = 130
 _VERBS: tuple[Callable[..., Any], ...] = (
     demo.demo,
     archive.inspect,

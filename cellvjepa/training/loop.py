@@ -7,7 +7,8 @@ stopped anywhere continues exactly as if it had not been.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from cellvjepa.errors import Cancelled, Stopped, UserError
@@ -77,12 +78,8 @@ def train(
     notes = Notes(trainer, phases, run / "metrics.jsonl", measure, best, watch)
     for step in range(start, config.steps + 1):
         stream, scales = phases.at(step)
-        try:
+        with _saved_where_the_data_go_away(trainer, folder, step, best):
             batch = stream.batch(step)
-        except UserError:
-            if processes.count == 1 and step > start:  # nothing is lost where the data go away; others cannot be asked to save now
-                _save(trainer, folder, step, best)
-            raise
         examples = make_examples(step, batch, trainer.config, scales, trainer.device, processes.part)
         notes.before_step(step)
         if step == config.steps:
@@ -137,6 +134,17 @@ def _save(trainer: Trainer, folder: Path, step: int, best: BestEncoder) -> None:
     if trainer.processes.first:
         best.write()  # first: a run that goes on from this checkpoint then finds what was the best until there
         save_checkpoint(folder, step, model, optimizer, trainer.config, trainer.parts)
+
+
+@contextmanager
+def _saved_where_the_data_go_away(trainer: Trainer, folder: Path, step: int, best: BestEncoder) -> Iterator[None]:
+    """Lose no step to a share that went away. One of several processes cannot ask the others to save: they wait for its step."""
+    try:
+        yield
+    except UserError:
+        if trainer.processes.count == 1:
+            _save(trainer, folder, step, best)
+        raise
 
 
 def _reason_to_stop(progress: Progress, step: int, steps: int, processes: Processes) -> Cancelled | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,6 @@ from cellvjepa.training.loop import train
 from cellvjepa.training.metrics import MetricsRow, read_metrics
 from cellvjepa.training.monitor import measure_health
 from cellvjepa.training.monitor_clips import gather_monitor_clips
-from cellvjepa.training.one_writer import only_writer
 from cellvjepa.training.phases import PhasedStream, PhaseMovies, movies_of_phases, phases_of
 from cellvjepa.training.processes import ALONE, Processes
 from cellvjepa.training.recent import remember_run
@@ -38,7 +37,7 @@ from cellvjepa.training.selection import kept_step, publish_best
 from cellvjepa.training.sharing import check_shares, levelled_once
 from cellvjepa.training.trainer import Trainer
 from cellvjepa.training.watch import Watch
-from cellvjepa.writing import atomic_path, remove_leftovers
+from cellvjepa.writing import atomic_path, only_one, remove_leftovers, writable_folder
 
 _ORIGIN = "started_from.txt"
 _MONITOR_SEEDS = 10**9  # added to the seed: keeps the monitor's clips apart from those of training
@@ -96,7 +95,7 @@ def pretrain(
     with ExitStack() as held:
         if processes.first:
             _check_folder(run, config, resume, init_from)
-            held.enter_context(only_writer(run))
+            held.enter_context(_only_process(run))
             _clean_folder(run, resume)
         movies = levelled_once(movies, config, processes, progress=progress)
         shape = ClipShape.of(config.clip)
@@ -173,6 +172,12 @@ def _new_model(config: Config, planes: int, statistics: PixelStatistics, init_fr
     if config.training.teacher is not None:
         _learn_from(config.training.teacher, model)
     return model
+
+
+def _only_process(run: Path) -> AbstractContextManager[None]:
+    """Keep a run for this process (and those that it trains together with): a second one would remove what it is writing."""
+    remedy = "wait for its end, or stop it: put a file named 'stop' into the folder"
+    return only_one(writable_folder(run / "checkpoints") / "in_use.lock", "another process trains this run", remedy, run)
 
 
 def _clean_folder(run: Path, resume: bool) -> None:

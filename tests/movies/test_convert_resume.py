@@ -20,8 +20,8 @@ from cellvjepa.cli import run
 from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.movies.convert import convert, layout, shard
 from cellvjepa.movies.convert.layout import Level
-from cellvjepa.movies.convert.lock import only_one
 from cellvjepa.movies.readers import open_archive, open_movie
+from cellvjepa.writing import only_one
 
 # In another process: shards of one chunk of frames, each of which takes a moment.
 SLOWLY = """
@@ -148,7 +148,8 @@ def test_another_source_is_refused(interrupted: Path, source: Path, tmp_path: Pa
 
 def test_not_twice_at_once(interrupted: Path, source: Path, tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
-    with only_one(interrupted, interrupted / "journal" / "lock"), pytest.raises(UserError, match="this is being written by another process"):
+    lock = interrupted / "journal" / "lock"
+    with only_one(lock, "held", "wait", lock), pytest.raises(UserError, match="this is being written by another process"):
         convert(open_archive(source), tmp_path / "out.zarr")
 
 

@@ -25,8 +25,7 @@ from cellvjepa.training.checkpoint import list_checkpoints, save_checkpoint
 from cellvjepa.training.examples import batch_positions, make_examples
 from cellvjepa.training.loop import _resume
 from cellvjepa.training.metrics import read_metrics
-from cellvjepa.training.one_writer import only_writer
-from cellvjepa.training.pretrain import pretrain, run_config
+from cellvjepa.training.pretrain import _only_process, pretrain, run_config
 from cellvjepa.training.trainer import Trainer
 
 EXACT = ("step", "loss", "loss_ratio", "variance_covariance", "target_std", "rankme", "rankme_tokens", "grad_norm", "learning_rate", "momentum")
@@ -255,11 +254,12 @@ def test_where_the_data_go_away_what_was_learnt_is_saved(
 
 def test_a_run_that_is_being_trained_is_left_alone(finished: Path, toy_archive: Path, tiny_config: Config, tmp_path: Path) -> None:
     """By a second process: what the first one is writing would be removed as left over."""
+    pytest.importorskip("fcntl")
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     half_written = run / "checkpoints" / ".step_00000007.safetensors.abcdefgh"
     half_written.mkdir()
-    with only_writer(run), pytest.raises(UserError, match=r"another process trains this run\. wait for its end"):
+    with _only_process(run), pytest.raises(UserError, match=r"another process trains this run\. wait for its end"):
         pretrain(open_archive(toy_archive).movies, run, tiny_config, resume=True)
     assert half_written.is_dir()
     pretrain(open_archive(toy_archive).movies, run, tiny_config, resume=True)

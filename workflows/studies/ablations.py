@@ -127,9 +127,8 @@ class Ablations(Sweep):
             return False
         shape = ClipShape.of(self.settings("preset", seed, "cellphe").clip)
         if name == RANDOM:
-            found = self.windows16_scores(name, self.untrained("cellphe", seed), shape) | self.behaviour_scores(
-                self.untrained("simulated", seed), shape
-            )
+            found = self.windows16_scores(name, self.untrained("cellphe", seed), shape)
+            found |= self.behaviour_scores(self.untrained("simulated", seed), shape)
         else:
             movie = in_memory(self.movie)
             windows = read_windows(self.data / "windows16.csv", movie)

@@ -22,13 +22,12 @@ from cellvjepa.errors import Cancelled, UserError
 from cellvjepa.movies.convert.image import ImagePlan, Key, ShardWork, SourceDamaged, is_intact, is_still_so
 from cellvjepa.movies.convert.journal import Journal, Written, open_journal, target_of
 from cellvjepa.movies.convert.layout import SHARD_BYTES
-from cellvjepa.movies.convert.lock import only_one
 from cellvjepa.movies.convert.metadata import array_metadata, group_metadata, image_metadata, label_metadata
 from cellvjepa.movies.convert.places import groups_above
 from cellvjepa.movies.convert.shard import write_checked
 from cellvjepa.movies.levels import with_levels
 from cellvjepa.progress import Progress
-from cellvjepa.writing import readable_write_errors, writable_folder
+from cellvjepa.writing import only_one, readable_write_errors, writable_folder
 
 _JOURNALS = "journal"
 _MEMORY_BYTES = 2**32
@@ -84,7 +83,7 @@ def write_images(plans: Sequence[ImagePlan], root: str, final: Path, progress: P
     """
     partial = partial_of(final)
     _begin(partial, root, partial / final.name)
-    with only_one(partial, partial / _JOURNALS / "lock"):
+    with only_one(partial / _JOURNALS / "lock", "this is being written by another process", "wait until it has finished, or stop it", partial):
         return _write_all(plans, partial, final, progress)
 
 
