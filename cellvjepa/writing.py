@@ -34,8 +34,11 @@ def readable_write_errors(where: str | os.PathLike[str]) -> Iterator[None]:
         number = _system_error(error)
         if number not in _REMEDIES:
             raise
+        place = getattr(error, "filename", None) or where
         what, remedy = _REMEDIES[number]
-        raise UserError(what, remedy, getattr(error, "filename", None) or where) from error
+        if number in (errno.EACCES, errno.EPERM) and Path(place).exists() and not os.access(place, os.R_OK):
+            what, remedy = "reading is not permitted", "ask for the right to read it"
+        raise UserError(what, remedy, place) from error
 
 
 def _system_error(error: Exception) -> int | None:

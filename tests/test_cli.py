@@ -129,6 +129,11 @@ def test_missing_paths_and_empty_folders(workspace: Path, tmp_path: Path, capsys
     assert "there is no such store" in refusal(capsys, "cluster", tmp_path / "none.zarr")
 
 
+def test_weights_to_start_from_are_looked_for_before_movies_are_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gone = tmp_path / "vitb.pt"
+    assert "there is nothing here. check the path: a run," in refusal(capsys, "pretrain", tmp_path / "no_movies", "--init-from", gone)
+
+
 def test_too_few_frames_and_colour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tifffile.imwrite(tmp_path / "still.tif", np.zeros((40, 40), np.uint8))
     assert "has 1 frame" in refusal(capsys, "pretrain", tmp_path / "still.tif", "--out", tmp_path / "run")

@@ -21,6 +21,11 @@ def test_presets_are_valid_and_survive_writing(preset: str, tmp_path: Path) -> N
     assert load_config(tmp_path / "config.yaml") == config
 
 
+def test_what_a_mask_generator_is_shows_in_its_fields() -> None:
+    config = load_config(None, ["masks.generators=[{}, {blocks: 2}, {context_places: .3}]"])
+    assert [type(generator).__name__ for generator in config.masks.generators] == ["BlockMaskConfig", "BlockMaskConfig", "ForecastMaskConfig"]
+
+
 def test_overrides_are_read_as_yaml() -> None:
     config = load_config("tiny", ["training.steps=60", "training.learning_rate=3e-4", "model.tubelet=[2, 1, 16, 8]", "clip.z=middle"])
     assert (config.training.steps, config.training.learning_rate, config.model.tubelet, config.clip.z) == (60, 3e-4, (2, 1, 16, 8), "middle")
@@ -42,6 +47,14 @@ def test_overrides_are_read_as_yaml() -> None:
         ("clip.frames=15", r"clip\.frames \(15\) must be a multiple of the tubelet's 4 frames"),
         ("clip.size_px=60", r"clip\.size_px \(60\) must be a multiple of the tubelet's 8"),
         ("model.heads=5", r"dim \(128\) must be a multiple of its heads \(5\)"),
+        ("masks.generators=[{blocks: 0}]", r"masks\.generators\.0\.blocks = 0: Input should be greater than 0\. correct"),
+        ("masks.generators=[{past: 2}]", r"masks\.generators\.0\.past = 2: Input should be less than 1\. correct"),
+        ("masks.generators=[{}, {pasd: 1}]", r"unknown key 'masks\.generators\.1\.pasd'\. known here: blocks, area"),
+        ("masks.generators=[{past: .5, blocks: 2}]", r"unknown key 'masks\.generators\.0\.blocks'\. known here: past, context_places, target_places"),
+        ("masks.generators=[{context_share: .8, target_share: .5}]", r"masks\.generators\.0: context_share \+ target_share must not exceed 1"),
+        ("masks.generators=[3]", r"masks\.generators\.0 = 3: Input should be a valid dictionary"),
+        ("model.tubelet=[4, 1, 8]", r"model\.tubelet\.3 is missing\. correct"),
+        ("clip.z=deepest", r"clip\.z = 'deepest': Input should be 'max', 'middle' or 'stack'\. correct"),
         ("training.accumulation=5", r"accumulation \(5\) must divide batch_size \(32\)"),
     ],
 )

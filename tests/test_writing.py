@@ -52,6 +52,16 @@ def test_disk_errors_become_one_readable_line(number: int, sentence: str) -> Non
         raise OSError(number, os.strerror(number))
 
 
+def test_what_may_not_be_read_is_not_told_as_what_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "labels.csv"
+    file.touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # whoever runs the tests may be allowed everything
+    with pytest.raises(UserError, match=r"labels\.csv: reading is not permitted\. ask for the right"), readable_write_errors("out"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+    with pytest.raises(UserError, match=r"new\.csv: writing is not permitted\. choose"), readable_write_errors("out"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "new.csv"))
+
+
 def test_other_os_errors_stay_what_they_are() -> None:
     with pytest.raises(OSError, match="Input/output") as caught, readable_write_errors("out"):
         raise OSError(errno.EIO, os.strerror(errno.EIO))

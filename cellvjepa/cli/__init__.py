@@ -85,5 +85,8 @@ def run(arguments: Sequence[str]) -> int:
     except (Cancelled, KeyboardInterrupt, typer.Abort):
         code = _CANCELLED
     if code == _CANCELLED:  # typer tells of some of these by the code alone
-        print("cellvjepa: cancelled; what was done is kept (pretrain: add --resume; embed, convert: run it again)", file=sys.stderr)
+        print(
+            "cellvjepa: cancelled; what was done is kept (pretrain: add --resume if it has begun to train; embed, convert: run it again)",
+            file=sys.stderr,
+        )
     return code if isinstance(code, int) else 0

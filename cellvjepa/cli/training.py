@@ -50,6 +50,8 @@ def pretrain(
 
     if (labels is None) != (cells is None):
         raise UserError("labels and cells belong together", "give both --labels labels.csv and --cells cells.csv, or neither", "pretrain")
+    if init_from is not None and not resume and not init_from.exists():
+        raise UserError("there is nothing here", "check the path: a run, its encoder.safetensors, or public weights", f"--init-from {init_from}")
     out = out or Path("runs") / _name_of(paths[0])
     with together() as processes, Terminal(requeued=True, first=processes.first) as terminal:
         resumed = resume and config is None and processes.first

@@ -10,12 +10,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cellvjepa.config.masks import BlockMaskConfig, ForecastMaskConfig
 from cellvjepa.config.whole import Config, differences
 from cellvjepa.errors import UserError
 from cellvjepa.shipped import presets_folder
 from cellvjepa.writing import atomic_path
 
 _BY_SIZE = ("tiny", "small", "base")
+_GENERATORS: dict[str, type[BaseModel]] = {generator.__name__: generator for generator in (BlockMaskConfig, ForecastMaskConfig)}
 
 
 def load_config(source: str | os.PathLike[str] | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -127,18 +129,25 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 def _readable(error: ValidationError, where: str) -> UserError:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = _key(first["loc"])
     if first["type"] == "extra_forbidden":
         return UserError(f"unknown key '{key}'", f"known here: {', '.join(_siblings(first['loc']))}", where)
-    found = f"{key} = {first['input']!r}: {first['msg']}" if key else first["msg"].removeprefix("Value error, ")
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return UserError(found + more, "correct the value", where)
+    said = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+    value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+    found = said if not key else f"{key} {said}" if first["type"] == "missing" else f"{key}{value}: {said}"
+    # The other members of a union, and the whole that the field is a part of, are the same mistake once more.
+    others = {other for other in (_key(each["loc"]) for each in error.errors()) if not f"{key}.".startswith(f"{other}.")}
+    return UserError(found + f" (and {len(others)} more)" * bool(others), "correct the value", where)
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    """Return the name of a field; in between pydantic tells which member of a union it tried, e.g. ``literal['max','middle','stack']``."""
+    members = {*_GENERATORS, "int", "float", "str"}
+    return ".".join(str(part) for part in loc if isinstance(part, int) or (part.isidentifier() and part not in members))
 
 
 def _siblings(loc: tuple[int | str, ...]) -> list[str]:
-    fields = Config.model_fields
-    if len(loc) > 1 and loc[0] in fields:
-        section = fields[str(loc[0])].annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            return list(section.model_fields)
-    return list(fields)
+    """Return the fields beside the one that an error is told of."""
+    sections = {name: field.annotation for name, field in Config.model_fields.items()}
+    section = (sections | _GENERATORS).get(str(loc[-2])) if len(loc) > 1 else Config
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else list(Config.model_fields)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from cellvjepa.config.section import PositiveFloat, PositiveInt, Section
 
@@ -45,14 +46,23 @@ class ForecastMaskConfig(Section, title="Forecast"):
     )
 
 
+def _kind(value: object) -> str:
+    """Return which generator is meant, so that a mistake in one is not told of all."""
+    forecast = isinstance(value, ForecastMaskConfig) or (isinstance(value, Mapping) and not value.keys().isdisjoint(ForecastMaskConfig.model_fields))
+    return (ForecastMaskConfig if forecast else BlockMaskConfig).__name__
+
+
 MaskGenerator = BlockMaskConfig | ForecastMaskConfig
+_Generator = Annotated[
+    Annotated[BlockMaskConfig, Tag(BlockMaskConfig.__name__)] | Annotated[ForecastMaskConfig, Tag(ForecastMaskConfig.__name__)], Discriminator(_kind)
+]
 LARGE_BLOCKS = BlockMaskConfig(blocks=2, area=0.7, context_share=0.09375, target_share=0.25)
 
 
 class MaskConfig(Section):
     """The mask generators; each has a mask token of its own in the predictor."""
 
-    generators: Annotated[tuple[MaskGenerator, ...], Field(min_length=1)] = Field(
+    generators: Annotated[tuple[_Generator, ...], Field(min_length=1)] = Field(
         (
             BlockMaskConfig(),
             ForecastMaskConfig(),

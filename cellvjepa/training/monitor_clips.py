@@ -120,6 +120,28 @@ def gather_monitor_clips(batch: Batch, movies: Sequence[Movie], shape: ClipShape
     return MonitorClips(pixels, batch_positions(batch, scales), batch.clips, _sources(batch, named), tuple(masks), later, later_t0)
 
 
+def refuse_blank(clips: MonitorClips) -> None:
+    """Refuse movies in which nothing is to be seen; warn where that is so of most clips.
+
+    Pixels that are no numbers were replaced by one value when the clips were read.
+
+    Raises
+    ------
+    UserError
+        If each clip has one value only.
+    """
+    pixels_BN = clips.pixels_B1TZYX.flatten(1)
+    blank = [clip.movie for clip, low, high in zip(clips.clips, pixels_BN.amin(dim=1), pixels_BN.amax(dim=1), strict=True) if low == high]
+    if len(blank) == len(clips):
+        raise UserError(
+            f"there is nothing to learn from: in each of the {len(clips)} clips looked at all pixels have one value, or are no numbers",
+            "look at the movies; if another channel is meant, name it in clip.channels",
+            blank[0],
+        )
+    if 2 * len(blank) > len(clips):
+        _LOG.warning("in %d of the %d clips looked at all pixels have one value, or are no numbers, e.g. in %s", len(blank), len(clips), blank[0])
+
+
 def _another_time(movie: Movie, clip: Clip, shape: ClipShape) -> int | None:
     """Return where the next clip of the same place begins: right after, else right before, else as far away as the movie is long."""
     last = movie.shape["T"] - check_movie(movie, shape).span_frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -29,16 +30,19 @@ from cellvjepa.training.checkpoint import list_checkpoints, refuse_another_confi
 from cellvjepa.training.loop import train
 from cellvjepa.training.metrics import MetricsRow, read_metrics
 from cellvjepa.training.monitor import measure_health
-from cellvjepa.training.monitor_clips import gather_monitor_clips
+from cellvjepa.training.monitor_clips import gather_monitor_clips, refuse_blank
 from cellvjepa.training.phases import PhasedStream, PhaseMovies, movies_of_phases, phases_of
 from cellvjepa.training.processes import ALONE, Processes
 from cellvjepa.training.recent import remember_run
 from cellvjepa.training.selection import kept_step, publish_best
+from cellvjepa.training.shards import is_sharded
 from cellvjepa.training.sharing import check_shares, levelled_once
+from cellvjepa.training.sizes import refuse_what_never_fits
 from cellvjepa.training.trainer import Trainer
 from cellvjepa.training.watch import Watch
 from cellvjepa.writing import atomic_path, only_one, remove_leftovers, writable_folder
 
+_LOG = logging.getLogger(__name__)
 _ORIGIN = "started_from.txt"
 _MONITOR_SEEDS = 10**9  # added to the seed: keeps the monitor's clips apart from those of training
 
@@ -92,6 +96,7 @@ def pretrain(
     run = Path(out)
     check_shares(config, processes)
     device = processes.device(choose_device(config.training.device))
+    refuse_what_never_fits(config, device, processes.count if is_sharded(config, processes) else 1)
     with ExitStack() as held:
         if processes.first:
             _check_folder(run, config, resume, init_from)
@@ -102,6 +107,7 @@ def pretrain(
         reference = reference_sampling(movies, shape)
         phases = movies_of_phases(phases_of(config), movies, reference)
         clips = gather_monitor_clips(monitor_batch(movies, shape, config), movies, shape, config, phases[0].scales)
+        refuse_blank(clips)
         statistics = pixel_statistics(clips.pixels_B1TZYX, config.model.tubelet)
         statistics = processes.from_first(statistics_begun_with(run, movies, statistics, resume) if processes.first else statistics)
         begins = processes.first and not list_checkpoints(run / "checkpoints")  # else weights are the checkpoint's; the others get the first one's
@@ -196,6 +202,8 @@ def _check_folder(run: Path, config: Config, resume: bool, init_from: str | os.P
         refuse_another_configuration(run_config(run), config, run)
         if not known and init_from is None and _origin(run) is not None:
             raise UserError("this run was stopped before its first checkpoint, and it did not start from random weights", "add its --init-from", run)
+        if known and init_from is not None:
+            _LOG.warning("%s goes on from its newest checkpoint; the weights of --init-from were read when it began", run)
         if not known and (published or any(row["step"] > 0 for row in _noted(run))):
             remedy = f"put its checkpoints back, or begin a new run that starts from this one: --init-from {run} and another --out"
             raise UserError("this run has no checkpoint left to go on from", remedy, run)

@@ -39,6 +39,11 @@ def encoder_weights(config: Config) -> int:
     return model.depth * model.dim * (4 * model.dim + 2 * (model.mlp_dim or 4 * model.dim))
 
 
+def predictor_weights(config: Config) -> int:
+    """Return the same of the predictor, whose hidden layers are four times as wide as it is."""
+    return 12 * config.model.predictor_depth * config.model.predictor_dim**2
+
+
 def shard(model: VJepa, device: torch.device, processes: Processes) -> None:
     """Leave in each process, on its device, only its part of the model; weights become those of the first process.
 

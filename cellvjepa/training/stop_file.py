@@ -26,15 +26,15 @@ class UntilAsked:
     Parameters
     ----------
     run
-        The folder of the run; what was asked of an earlier process does not count.
+        The folder of the run; what was asked of an earlier process does not count: it is forgotten once this one has begun to work,
+        not where it is refused because another one is at work.
     progress
         To whom it is handed on.
     """
 
     def __init__(self, run: str | os.PathLike[str], progress: Progress) -> None:
         self._file, self._progress = Path(run) / _FILE, progress
-        self._looked_s = 0.0
-        self._forget()
+        self._looked_s: float | None = None
 
     def __call__(self, stage: str, done: int, total: int, /) -> None:
         """Hand on; see :class:`cellvjepa.progress.Progress`.
@@ -45,7 +45,10 @@ class UntilAsked:
             If the run has been asked to stop.
         """
         now_s = time.monotonic()
-        if now_s - self._looked_s > _LOOK_EVERY_S:
+        if self._looked_s is None:
+            self._looked_s = now_s
+            self._forget()
+        elif now_s - self._looked_s > _LOOK_EVERY_S:
             self._looked_s = now_s
             if self._file.exists():
                 self._forget()

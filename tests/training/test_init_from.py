@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,9 @@ def two_steps(tiny_config: Config) -> Config:
     return tiny_config.model_copy(update={"model": model, "training": training})
 
 
-def test_a_run_from_public_weights_is_resumed_without_them(public: Path, toy_archive: Path, two_steps: Config, tmp_path: Path) -> None:
+def test_a_run_from_public_weights_is_resumed_without_them(
+    public: Path, toy_archive: Path, two_steps: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     movies = open_archive(toy_archive).movies
     run = pretrain(movies, tmp_path / "run", two_steps, init_from=public)
     encoder, card = load_encoder(run)
@@ -54,10 +57,14 @@ def test_a_run_from_public_weights_is_resumed_without_them(public: Path, toy_arc
 
     with pytest.raises(Cancelled):
         pretrain(movies, tmp_path / "stopped", two_steps, init_from=public, progress=stopping)
+    shutil.copytree(tmp_path / "stopped", tmp_path / "stopped_too")
+    pretrain(movies, tmp_path / "stopped_too", two_steps, resume=True, init_from=tmp_path / "gone.pt")  # as a cluster starts the same line again
+    assert "goes on from its newest checkpoint; the weights of --init-from were read when it began" in caplog.text
     resumed, card = load_encoder(pretrain(movies, tmp_path / "stopped", two_steps, resume=True))
     assert card.provenance["started_from"] == "V-JEPA 2, vits.pt"
     pixels = torch.rand(1, 1, 8, 1, 32, 32)
     assert torch.equal(resumed(pixels), encoder(pixels))
+    assert torch.equal(load_encoder(tmp_path / "stopped_too")[0](pixels), encoder(pixels))
 
 
 def test_a_run_goes_on_from_another_one(toy_archive: Path, two_steps: Config, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from cellvjepa.config import Config
+from cellvjepa.errors import UserError
 from cellvjepa.model.grid import Grid
 from cellvjepa.model.masking import Mask
 from cellvjepa.model.vjepa import build_vjepa
@@ -19,8 +21,8 @@ from cellvjepa.movies.levelled import levelled
 from cellvjepa.movies.movie import Movie
 from cellvjepa.movies.readers import open_archive
 from cellvjepa.training.monitor import measure_health, nearest_context
-from cellvjepa.training.monitor_clips import MonitorClips, gather_monitor_clips
-from cellvjepa.training.pretrain import monitor_batch
+from cellvjepa.training.monitor_clips import MonitorClips, gather_monitor_clips, refuse_blank
+from cellvjepa.training.pretrain import monitor_batch, pretrain
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,22 @@ def test_movies_are_the_sources_where_there_are_no_wells(clips: MonitorClips) ->
     assert clips.sources == tuple(clip.movie for clip in clips.clips)
     same_movie = np.array([[a.movie == b.movie for b in clips.clips] for a in clips.clips])
     assert np.array_equal(clips.overlap_BB, same_movie), "crops of 32 px in fields of 48 x 40 all share pixels"
+
+
+@pytest.mark.parametrize("fill", [7.0, np.nan])
+def test_movies_that_show_nothing_are_refused(fill: float, tmp_path: Path, config: Config) -> None:
+    tifffile.imwrite(tmp_path / "blank.tif", np.full((20, 48, 48), fill, np.float32), metadata={"axes": "TYX"})
+    with pytest.raises(UserError, match=r"blank\.tif: there is nothing to learn from: in each of the 16 clips looked at all pixels have one value"):
+        pretrain(open_archive(tmp_path / "blank.tif").movies, tmp_path / "run", config)
+    assert not (tmp_path / "run" / "encoder.safetensors").exists()
+
+
+@pytest.mark.parametrize(("blank", "told"), [(8, False), (9, True)])
+def test_a_warning_where_most_clips_show_nothing(blank: int, told: bool, clips: MonitorClips, caplog: pytest.LogCaptureFixture) -> None:
+    pixels = clips.pixels_B1TZYX.clone()
+    pixels[:blank] = 0.25
+    refuse_blank(replace(clips, pixels_B1TZYX=pixels))
+    assert (f"in {blank} of the 16 clips looked at all pixels have one value" in caplog.text) == told
 
 
 def test_measuring_twice_gives_the_same_and_changes_nothing(clips: MonitorClips, config: Config) -> None:

@@ -35,6 +35,15 @@ def test_what_was_asked_of_an_earlier_process_does_not_count(tmp_path: Path) -> 
     assert told == [1]
 
 
+def test_a_process_that_does_nothing_leaves_what_was_asked_of_another(tmp_path: Path) -> None:
+    at_work = UntilAsked(tmp_path, lambda stage, done, total: None)
+    at_work("pretraining", 1, 9)
+    ask_run_to_stop(tmp_path)
+    UntilAsked(tmp_path, lambda stage, done, total: None)  # refused before its first step
+    with pytest.raises(Stopped):
+        at_work("pretraining", 2, 9)
+
+
 def test_a_run_is_stopped_and_gone_on_with(toy_archive: Path, tmp_path: Path) -> None:
     """As on Windows, where there are no signals: the exit code is 0, and --resume ends the run."""
     from cellvjepa.cli import run
