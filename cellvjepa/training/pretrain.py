@@ -35,7 +35,6 @@ from cellvjepa.training.phases import PhasedStream, PhaseMovies, movies_of_phase
 from cellvjepa.training.processes import ALONE, Processes
 from cellvjepa.training.recent import remember_run
 from cellvjepa.training.selection import kept_step, publish_best
-from cellvjepa.training.shards import is_sharded
 from cellvjepa.training.sharing import check_shares, levelled_once
 from cellvjepa.training.sizes import refuse_what_never_fits
 from cellvjepa.training.trainer import Trainer
@@ -96,7 +95,7 @@ def pretrain(
     run = Path(out)
     check_shares(config, processes)
     device = processes.device(choose_device(config.training.device))
-    refuse_what_never_fits(config, device, processes.count if is_sharded(config, processes) else 1)
+    refuse_what_never_fits(config, device, processes)
     with ExitStack() as held:
         if processes.first:
             _check_folder(run, config, resume, init_from)

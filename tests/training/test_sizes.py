@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,6 +12,7 @@ from cellvjepa.config import load_config, presets
 from cellvjepa.errors import UserError
 from cellvjepa.model.vjepa import build_vjepa
 from cellvjepa.training import sizes
+from cellvjepa.training.processes import ALONE
 from cellvjepa.training.shards import encoder_weights, predictor_weights
 from cellvjepa.training.sizes import refuse_what_never_fits
 
@@ -37,12 +41,18 @@ def test_presets_fit_a_workstation(preset: str, monkeypatch: pytest.MonkeyPatch)
     refuse_what_never_fits(load_config(preset), CPU)
 
 
-def test_processes_that_share_the_weights_need_a_part_of_them_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_need_a_part_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its part of a batch; of the weights only where the model is in pieces."""
+    four = replace(ALONE, count=4)
     monkeypatch.setattr(sizes, "free_bytes", lambda device: 2**30)
-    base = load_config("base", ["monitor.clips=2", "training.batch_size=2"])
-    with pytest.raises(UserError, match="the network"):
-        refuse_what_never_fits(base, CPU)
-    refuse_what_never_fits(base, CPU, shared_by=4)
+    wide = load_config("tiny", ["monitor.clips=2", "training.batch_size=8192"])
+    with pytest.raises(UserError, match="a batch of 8192 clips"):
+        refuse_what_never_fits(wide, CPU)
+    refuse_what_never_fits(wide, CPU, four)
+    large = ["monitor.clips=2", "training.batch_size=4"]
+    for refused, switch in ((True, "off"), (False, "on")):
+        with pytest.raises(UserError, match="the network") if refused else nullcontext():
+            refuse_what_never_fits(load_config("base", [*large, f"training.shard={switch}"]), CPU, four)
 
 
 def test_the_weights_that_are_counted_are_nearly_all() -> None:
