@@ -34,11 +34,17 @@ def readable_write_errors(where: str | os.PathLike[str]) -> Iterator[None]:
         number = _system_error(error)
         if number not in _REMEDIES:
             raise
-        place = getattr(error, "filename", None) or where
+        named = getattr(error, "filename", None)  # may be the number of an open file
+        place = named if named and isinstance(named, str) else where
         what, remedy = _REMEDIES[number]
-        if number in (errno.EACCES, errno.EPERM) and Path(place).exists() and not os.access(place, os.R_OK):
+        if number in (errno.EACCES, errno.EPERM) and _is_unreadable(place):
             what, remedy = "reading is not permitted", "ask for the right to read it"
         raise UserError(what, remedy, place) from error
+
+
+def _is_unreadable(place: str | os.PathLike[str]) -> bool:
+    """Tell whether something is there that may not be read; what lies in a folder that may not be entered is not known to be there."""
+    return os.path.exists(place) and not os.access(place, os.R_OK)  # noqa: PTH110 - that of Path raises
 
 
 def _system_error(error: Exception) -> int | None:

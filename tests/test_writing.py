@@ -62,6 +62,18 @@ def test_what_may_not_be_read_is_not_told_as_what_may_not_be_written(tmp_path: P
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "new.csv"))
 
 
+@pytest.mark.parametrize("name", ["locked/labels.csv", b"labels.csv", 7])
+def test_what_is_not_known_to_be_there_is_told_as_what_may_not_be_written(name: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that may not be entered nothing can be asked about a file; and some system calls name it in other ways."""
+
+    def locked(*arguments: object, **more: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "stat", locked)
+    with pytest.raises(UserError, match="writing is not permitted"), readable_write_errors("out"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+
 def test_other_os_errors_stay_what_they_are() -> None:
     with pytest.raises(OSError, match="Input/output") as caught, readable_write_errors("out"):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
