@@ -132,9 +132,11 @@ def _readable(error: ValidationError, where: str) -> UserError:
     key = _key(first["loc"])
     if first["type"] == "extra_forbidden":
         return UserError(f"unknown key '{key}'", f"known here: {', '.join(_siblings(first['loc']))}", where)
-    said = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-    value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
-    found = said if not key else f"{key} {said}" if first["type"] == "missing" else f"{key}{value}: {said}"
+    if first["type"] == "missing":
+        found = f"{key} is missing"
+    else:
+        value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+        found = f"{key}{value}: " * bool(key) + first["msg"].removeprefix("Value error, ")
     # The other members of a union, and the whole that the field is a part of, are the same mistake once more.
     others = {other for other in (_key(each["loc"]) for each in error.errors()) if not f"{key}.".startswith(f"{other}.")}
     return UserError(found + f" (and {len(others)} more)" * bool(others), "correct the value", where)

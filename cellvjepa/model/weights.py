@@ -95,15 +95,13 @@ def load_encoder(source: str | os.PathLike[str]) -> tuple[Encoder, EncoderCard]:
         raise UserError("there is no encoder here", _ANOTHER_FILE, path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            shape, provenance = _described(metadata, path)
+            shape, provenance, written = _described(file.metadata() or {}, path)
             names = list(file.keys())
             _check_tensors({name: tuple(file.get_slice(name).get_shape()) for name in names}, shape, path)
             # Copied: else they would be a window into the file, which may be replaced or cut while they are used.
             tensors = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in names}
     except (SafetensorError, OSError) as error:
         raise UserError(f"the file cannot be read as safetensors ({error})", _DAMAGED, path) from None
-    written = json.loads(metadata[_CARD_KEY]).get(_SUM)
     if written is not None and written != _sum(tensors):  # files of earlier versions have none
         raise UserError("the weights are not those that were written", _DAMAGED, path)
     encoder = _unfilled(shape)
@@ -145,7 +143,8 @@ def require_shape(found: EncoderShape, wanted: EncoderShape, where: str | os.Pat
         raise UserError(f"this is a checkpoint of another configuration: {', '.join(differing)}", "use the settings it was made with", where)
 
 
-def _described(metadata: Mapping[str, str], path: Path) -> tuple[EncoderShape, dict[str, Any]]:
+def _described(metadata: Mapping[str, str], path: Path) -> tuple[EncoderShape, dict[str, Any], str | None]:
+    """Return what a file says of its encoder, and the checksum of its tensors."""
     if _CARD_KEY not in metadata:
         raise UserError("this safetensors file is not an encoder written by cellvjepa", _ANOTHER_FILE, path)
     try:
@@ -154,7 +153,7 @@ def _described(metadata: Mapping[str, str], path: Path) -> tuple[EncoderShape, d
         unknown = fields.keys() - {field.name for field in dataclasses.fields(EncoderShape)}
         if unknown:
             raise UserError(f"the encoder has properties unknown here: {', '.join(sorted(unknown))}", "update cellvjepa", path)
-        return TypeAdapter(EncoderShape).validate_python(fields), provenance
+        return TypeAdapter(EncoderShape).validate_python(fields), provenance, card.get(_SUM)
     except UserError:
         raise
     except ValidationError as error:
